@@ -14,6 +14,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.config import faults, locate, parse_config, parse_tree
 from v2g.errors import ConfigError
 
@@ -58,7 +59,7 @@ def test_an_unknown_key_is_refused_with_its_line_and_the_nearest_name() -> None:
     assert len(faults(text, Config, name="c.toml")) == 1
 
 
-@pytest.mark.parametrize(
+@together(
     ("name", "text", "reason"),
     [
         ("c.toml", f"evcc_id = {'9' * 5000}", "c.toml: not TOML: Exceeds the limit (4300 digits)"),

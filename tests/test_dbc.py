@@ -11,6 +11,7 @@ from cantools.database.can import Database
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.dbc import Dbc, DbcMessage, parse_dbc, read_dbc, strict_text
 from v2g.errors import ConfigError
 
@@ -44,7 +45,7 @@ def values(message: DbcMessage, data: bytes) -> dict[str, float]:
     }
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@together("path", FILES, ids=lambda path: path.stem)
 def test_each_message_of_real_files_is_decoded_as_by_cantools(path: Path) -> None:
     text = path.read_text("utf-8")
     for pattern, replacement in AS_CANTOOLS_TAKES_IT:
@@ -111,7 +112,7 @@ FLAWED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", FLAWED)
+@together("name", FLAWED)
 def test_what_is_wrong_counts_only_where_it_is_used(name: str) -> None:
     text, wanted = FLAWED[name]
     read = dbc(text, *GOOD)
@@ -142,7 +143,7 @@ NOT_USED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("statement", NOT_USED)
+@together("statement", NOT_USED)
 def test_a_statement_that_nothing_needs_is_a_warning(statement: str) -> None:
     assert [str(each) for each in dbc(*GOOD, statement).warnings(["Good"])] == [NOT_USED[statement]]
 
@@ -208,7 +209,7 @@ def test_long_names_replace_their_beginnings() -> None:
     assert read.use("Good_with_a_name_of_more_than_32_letters", "S_with_a_name_of_more_than_32_letters").line == 7
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@together("path", FILES, ids=lambda path: path.stem)
 def test_what_is_sound_can_be_given_to_a_strict_reader(path: Path) -> None:
     ours, theirs = READ[path], Database()
     theirs.add_dbc_string(strict_text(ours))

@@ -8,6 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 import pytest
 
 from tests.imports import imports, sources
+from tests.together import together
 
 MOST_PAIRS = 47
 """Pairs of features of the back end, or modules beside them, that import each other: only ever fewer."""
@@ -45,7 +46,7 @@ def test_no_import_comes_back_to_its_module() -> None:
     assert circle(product()) == []
 
 
-@pytest.mark.parametrize("package", ["secc", "v2g", "v2g_cli", "v2g_station", "v2g_station.blocks", "v2g_testkit"])
+@together("package", ["secc", "v2g", "v2g_cli", "v2g_station", "v2g_station.blocks", "v2g_testkit"])
 def test_nor_does_a_package_s_part_import_one_that_imports_it_in_turn(package: str) -> None:
     graph = parts(package)
     assert len(graph) > 5

@@ -8,6 +8,8 @@ from typing import TypeGuard
 
 import pytest
 
+from tests.together import together
+
 TESTS = Path(__file__).parent
 MOST = 35
 """Places that do: only ever fewer. Some plant a fault that a judge has to find, some drive a package of others."""
@@ -52,7 +54,7 @@ def test_no_more_tests_reach_into_what_is_private() -> None:
     assert len(found) <= MOST, "\n".join(found)
 
 
-@pytest.mark.parametrize(
+@together(
     ("text", "count"),
     [
         ("a._x", 1),

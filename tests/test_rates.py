@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g import rates
 from v2g.rates import Buckets, caller_at
 
@@ -68,7 +69,7 @@ def test_a_network_of_one_customer_is_one_caller() -> None:
     assert (caller_at("fe80::1%eth0"), caller_at(""), caller_at("a peer")) == ("fe80::1%eth0", "", "a peer")
 
 
-@pytest.mark.parametrize(
+@together(
     ("text", "waits_s"),
     [
         ("120", 120), (" 0 ", 0), ("Fri, 31 Dec 1999 23:59:59 GMT", 59), ("Fri, 31 Dec 1999 23:58:59 GMT", 0),

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from tests.together import together
 
 ROOT = Path(__file__).parents[1]
 _PACKAGES = ("csms", "evcc", "pki-tools", "secc", "v2g", "v2g_cli", "v2g_gateway", "v2g_station", "v2g_testkit")
@@ -51,7 +51,7 @@ def test_no_task_and_no_thread_begins_elsewhere() -> None:
     assert not found, "use child, spawn, new_thread or Supervisor.keep of v2g.io.runtime.supervision"
 
 
-@pytest.mark.parametrize(
+@together(
     "text",
     [
         "asyncio.create_task(f())",

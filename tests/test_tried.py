@@ -7,12 +7,13 @@ import pytest
 
 from docs import tried_with
 from docs.tried_with import Meeting, Peer, peers
+from tests.together import together
 from tests.tried import Tried, installed_version
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.mark.parametrize("peer", peers(), ids=lambda each: each.key)
+@together("peer", peers(), ids=lambda each: each.key)
 def test_the_tests_of_a_peer_are_there_and_install_what_the_table_says(peer: Peer) -> None:
     texts = [(ROOT / file).read_text() for file in peer.tests]
     name, version = peer.named

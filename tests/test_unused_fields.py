@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 
 import pytest
 
+from tests.together import together
+
 ROOT: Final = Path(__file__).resolve().parents[1]
 
 PACKAGES: Final = (
@@ -206,7 +208,7 @@ def test_each_exception_is_needed() -> None:
     assert [each for each in {**WHOLE, **NAMED} if not any(fnmatch(name, f"{each}*") for name in found())] == []
 
 
-@pytest.mark.parametrize(
+@together(
     ("use", "fields"),
     [
         ("", ["a", "b"]),
@@ -227,7 +229,7 @@ def test_templates_read_fields() -> None:
     assert unread({"it.py": module}, "<p>{{ it.a }}</p>") == ["it.py::It.b"]
 
 
-@pytest.mark.parametrize(
+@together(
     ("use", "fields"),
     [
         ("", ["b", "c"]),

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
+from tests.together import together
 from v2g.asn1 import der
 from v2g.errors import Asn1Error
 
@@ -85,7 +86,7 @@ def test_every_other_form_is_refused_by_the_name_of_its_field(index: int, field:
         der.decode(body(*fields), Thing)
 
 
-@pytest.mark.parametrize(
+@together(
     ("field", "value"),
     [
         ("flag", 1),

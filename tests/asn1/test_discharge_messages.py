@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import inspect
 
+from tests.together import together
 from v2g.asn1 import discharge as d
 from v2g.asn1.published import as_module_value, check_signed, enumeral, member_name
 from v2g.errors import Asn1Error
@@ -133,7 +134,7 @@ COMMAND = d.DischargeCommand(
 )
 
 
-@pytest.mark.parametrize(
+@together(
     ("field", "value"),
     [
         ("session_id", b"short"),

@@ -19,6 +19,7 @@ from tests.csms.support import make_config
 from tests.io.keys.stores import WRONG, Files, Store, refer, softhsm, swtpm
 from tests.io.keys.stores_support import certified
 from tests.io.tls.support import pki_2
+from tests.together import together
 from v2g.config import contradictions, reworded
 from v2g.io.keys.stores import open_key
 from v2g.io.runtime.config_files import file_faults
@@ -161,7 +162,7 @@ def test_other_programs_have_it_too(tmp_path: Path) -> None:
         assert 2 in reported(output)
 
 
-@pytest.mark.parametrize(
+@together(
     ("why", "words"),
     [
         ("Expected `int | null`, got `str`", "must be a whole number or nothing, but is text"),

@@ -13,6 +13,7 @@ from tests.cli.csms import run
 from tests.csms.conftest import Start, start
 from tests.csms.support import STATION, TOKENS, Running
 from tests.testkit.ocpp.load_rig import load_back_end
+from tests.together import together
 from tests.waiting import until
 from v2g_testkit.ocpp.declaration import CsmsDeclaration, Token, read_csms_declaration, written_csms
 from v2g_testkit.ocpp.load_criteria import CRITERIA
@@ -141,7 +142,7 @@ def test_a_declaration_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_csms_declaration(file) == other
 
 
-@pytest.mark.parametrize(
+@together(
     ("options", "said"),
     [
         (("--profile", "Nonsense"), "no case has this profile"),

@@ -21,6 +21,7 @@ from websockets.exceptions import WebSocketException
 
 from pki_tools.tree import PkiTree
 from tests.cli.csms import run
+from tests.together import together
 from v2g_cli.conform.command import drawn
 from v2g_cli.conform.frames_page import frames_page
 from v2g_cli.conform.running import describe
@@ -204,7 +205,7 @@ def test_a_declaration_is_made_of_the_base_report(tmp_path: Path) -> None:
     assert run(*words)[1].startswith("TC_B_06_CS\t")
 
 
-@pytest.mark.parametrize(
+@together(
     ("words", "said"),
     [
         (("--profile", "Nonsense"), "no case has this profile"),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.together import together
 from v2g.errors import ConfigError, TransportError
 from v2g_cli.conform.command import Target, targets_of
 from v2g_cli.main import app
@@ -144,7 +145,7 @@ def test_devices_are_read_from_a_file(tmp_path: Path) -> None:
     assert targets_of([], ONLY) == (ONLY,)
 
 
-@pytest.mark.parametrize(
+@together(
     ("texts", "said"),
     [
         (["eth1"], "not a device"),

@@ -18,6 +18,7 @@ from docs import generate
 from tests.cli.csms import Cli, boot, cli, run
 from tests.csms.conftest import start
 from tests.csms.support import STATION
+from tests.together import together
 from v2g.errors import ConfigError, TransportError
 from v2g.io.runtime.clock import Clock
 from v2g_cli.csms.command import app
@@ -177,9 +178,7 @@ async def test_events_are_streamed_until_there_were_enough(cli: Cli) -> None:
     assert (event["kind"], event["station_id"]) == ("station_connected", STATION)
 
 
-@pytest.mark.parametrize(
-    ("text", "s"), [("90", 90), ("1.5", 1.5), ("30m", 1800), ("8h", 28_800), ("2d", 172_800), ("10s", 10)]
-)
+@together(("text", "s"), [("90", 90), ("1.5", 1.5), ("30m", 1800), ("8h", 28_800), ("2d", 172_800), ("10s", 10)])
 def test_durations(text: str, s: float) -> None:
     assert seconds(text) == s
     assert moment_of(text if text[-1] in "smhd" else f"{text}s") == pytest.approx(Clock().utc_ms() + 1000 * s, abs=5000)

@@ -20,6 +20,7 @@ from pki_tools.tree import PkiTree
 from tests.cli.conftest import Run
 from tests.io.can import LINK
 from tests.io.tls.support import other_pki, serving
+from tests.together import together
 from v2g.io.network.tcp_info import TcpConnection
 from v2g_cli.diag import spelled
 from v2g_cli.diag.can import explain
@@ -222,7 +223,7 @@ OLD_LIBRARIES = (
 
 
 @pytest.mark.requirement("R90", "R165")
-@pytest.mark.parametrize(
+@together(
     ("machine", "missing"),
     [
         (NEW, {"CAP_NET_ADMIN"}),
@@ -284,7 +285,7 @@ LINE = TcpConnection(
 
 
 @pytest.mark.requirement("R89")
-@pytest.mark.parametrize(
+@together(
     ("change", "mbit_s", "complaint"),
     [
         ({}, 10, ""),

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.together import together
 from v2g.events import reported_by
 from v2g_cli.demo.processes import Event
 from v2g_cli.demo.scenario import SCENARIOS
@@ -45,7 +46,7 @@ class Seen(dict[str, Any]):
         return self[key]
 
 
-@pytest.mark.parametrize("place", STORY, ids=" ".join)
+@together("place", STORY, ids=" ".join)
 def test_a_line_is_about_an_event_with_these_fields(place: tuple[str, str, str]) -> None:
     process, stage, name = place
     (event,) = [each for each in reported_by(PROGRAMS.get(process, process)) if each.key == (stage, name)]

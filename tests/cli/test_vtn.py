@@ -9,6 +9,7 @@ import pytest
 from openadr3.api import OpenADRClient
 from typer.testing import CliRunner
 
+from tests.together import together
 from v2g.errors import ConfigError
 from v2g_cli.main import app
 from v2g_cli.simulators import obey_vtn
@@ -29,7 +30,7 @@ def test_lines_publish_show_and_delete_events() -> None:
     assert vtn.objects["events"] == {}
 
 
-@pytest.mark.parametrize(
+@together(
     "line", ["dance", "event", "event {", "event 5", 'event {"priority": -1}', "delete nothing", f"event {'[' * 5000}"]
 )
 def test_a_line_that_is_no_command_says_so(line: str) -> None:

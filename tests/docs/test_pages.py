@@ -91,7 +91,7 @@ def test_the_readme_s_animated_pictures_are_small_move_and_load_nothing() -> Non
         assert "@keyframes turn" in style
 
 
-@pytest.mark.parametrize("picture", generate.pictures(), ids=lambda each: each.name)
+@together("picture", generate.pictures(), ids=lambda each: each.name)
 def test_pictures_are_what_the_code_says(picture: Path) -> None:
     assert picture.read_text() == generate.pictures()[picture](), "run `python docs/generate.py`"
     names = ("sequence-chart.md", "iso15118-2.md", "din70121.md", "speed.md", "evse-states.md")
@@ -99,7 +99,7 @@ def test_pictures_are_what_the_code_says(picture: Path) -> None:
     assert any(f"{picture.parent.name}/{picture.name})" in page.read_text() for page in pages)
 
 
-@pytest.mark.parametrize("name", ["DC", "AC", "WPT", "ACDP", "SCHEDULE_RENEGOTIATION", "ISO2_AC", "ISO2_DC", "DIN"])
+@together("name", ["DC", "AC", "WPT", "ACDP", "SCHEDULE_RENEGOTIATION", "ISO2_AC", "ISO2_DC", "DIN"])
 def test_a_picture_shows_every_state_and_every_way(name: str) -> None:
     """All but SessionStopReq, and what leads from a state to itself is marked as such."""
     chart = generate.drawn_chart(name)

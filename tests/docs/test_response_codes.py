@@ -5,6 +5,7 @@ import pytest
 from docs import response_codes
 from docs.response_codes import OLDER, emitted, proofs
 from tests.docs.documents import ROOT
+from tests.together import together
 from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages.common_types import ResponseCode
@@ -46,7 +47,7 @@ def test_a_code_that_is_said_in_an_older_edition_is_explained_and_tested(edition
     assert not [code for code in said if not proofs().get(code)]
 
 
-@pytest.mark.parametrize("code", sorted(EXPLAINED))
+@together("code", sorted(EXPLAINED))
 def test_a_code_that_can_be_said_is_tested(code: str) -> None:
     assert proofs().get(code), f"no test asserts {code}"
 

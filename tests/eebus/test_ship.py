@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.eebus.ship import ShipConnection
 
 READY = b'\x01{"connectionHello":[{"phase":"ready"},{"waiting":60000}]}'
@@ -96,7 +97,7 @@ def test_who_is_not_trusted_in_time_is_refused() -> None:
     assert server.ended == 4452
 
 
-@pytest.mark.parametrize(
+@together(
     ("frames", "sent", "code"),
     [
         ([b"\0\1"], [b"\0\0"], 4001),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tests.eebus.guard import BOX, CHARGER, FACTS, PRESET, START, Guard, Joined, feature, plain, wire
+from tests.together import together
 from v2g.eebus.charger import ControllableSystem
 from v2g.eebus.json_form import MOST_BYTES, Tag, decode, encode
 from v2g.eebus.messages import Address, Cmd, Datagram, DatagramMessage, Header, Payload, ScaledNumber, command
@@ -249,7 +250,7 @@ def test_a_heartbeat_without_a_counter_counts() -> None:
 LIMIT: dict[str, Any] = {"limitId": 0, "isLimitActive": True, "value": {"number": 3000}}
 
 
-@pytest.mark.parametrize(
+@together(
     ("item", "charge_w", "lasts_s"),
     [
         ({**LIMIT, "value": {"number": 3000.0, "scale": 0.0}}, 3000, None),

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.energy.balancing import PHASES, Limits, Load, Node, changes, check_tree, needed_ma, overload, share
 
 
@@ -233,7 +234,7 @@ def test_the_current_needed_brings_the_energy_in_time() -> None:
     assert needed_ma(1, 0.5, 1) == needed_ma(1, 1, 1) == 15_653
 
 
-@pytest.mark.parametrize(
+@together(
     ("old", "new", "lowered", "raised"),
     [
         (6_000, 6_000, None, None),

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.energy.conductors import (
     LINE_NAMES,
     LINES,
@@ -46,7 +47,7 @@ def test_watts_of_a_balanced_connection_never_become_more(watts: int, volts: int
 
 
 @pytest.mark.requirement("R192")
-@pytest.mark.parametrize(
+@together(
     ("limits", "lines", "watts", "source"),
     [
         ((22_000, 32_000),  1, 7_360, "evse"),  # rating 22 kW, 32 A
@@ -97,7 +98,7 @@ def test_the_first_lines_take_what_is_left_over(
     assert spread(total_ma, lines) == currents
 
 
-@pytest.mark.parametrize(
+@together(
     ("current_a", "power_w", "lines", "rating_ma"),
     [
         (None, 22_000, 3, 32_000),

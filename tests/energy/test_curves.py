@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.energy.curves import FrequencyCurve, HeldResponse, ResponseLag, share_at, value_at
 
 POINTS = st.lists(
@@ -54,7 +55,7 @@ def test_a_lag_reaches_nine_tenths_in_its_response_time_and_settles() -> None:
     assert lag.follow(0.0, 0.5, 107.5) == pytest.approx(4.0)
 
 
-@pytest.mark.parametrize(
+@together(
     ("value", "target", "settled"),
     [
         (0.00009, 0.0, True),
@@ -115,7 +116,7 @@ def test_a_response_by_its_steps() -> None:
         assert response.power_w == pytest.approx(power_w), now
 
 
-@pytest.mark.parametrize(
+@together(
     ("curve", "error"),
     [
         (((0.0, 0.0), (0.0, 1.0)), "must rise"),
@@ -143,7 +144,7 @@ def test_a_curve_may_reach_its_bounds_and_have_level_parts() -> None:
     assert FrequencyCurve().curve == ((-0.5, -1e4), (-0.02, 0.0), (0.02, 0.0), (0.5, 1e4))
 
 
-@pytest.mark.parametrize(
+@together(
     ("temperatures_c", "share"),
     [
         ((), 1.0),

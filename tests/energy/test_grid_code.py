@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.energy.grid_code import GridCode, parse_code, preset_texts, presets
 from v2g.errors import ConfigError
 
@@ -115,7 +116,7 @@ support = {over_frequency_watt = {start_hz = 50.2, stop_hz = 51.5}}
 """
 
 
-@pytest.mark.parametrize(
+@together(
     ("change", "why"),
     [
         (("", ""), ""),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.grid_signal import (
     QUARTER_MS,
@@ -108,7 +109,7 @@ def test_a_signal_survives_its_own_json_and_makes_a_tariff() -> None:
     assert (tariff.version, tariff.source, tariff.currency) == (7, "grid operator", "EUR")
 
 
-@pytest.mark.parametrize(
+@together(
     ("changed", "said"),
     [
         ({"currency": "euro"}, "currency"),
@@ -192,7 +193,7 @@ def test_whole_numbers_may_be_written_with_a_point_but_no_price() -> None:
         parse_grid_signal(msgspec.json.encode(whole))
 
 
-@pytest.mark.parametrize("price", ["0,30", "", "1e3", "0.1234567", 0.3, None, "\u0663"])
+@together("price", ["0,30", "", "1e3", "0.1234567", 0.3, None, "\u0663"])
 def test_a_price_that_is_neither_is_refused_with_the_way_to_write_it(price: Any) -> None:
     slots = [SIGNAL["slots"][0] | {"import_price": price}]
     with pytest.raises(CodecError, match=r"\$\.slots\[0\]\.import_price") as caught:
@@ -206,7 +207,7 @@ def test_a_signal_without_slots_has_no_integer_prices_and_a_slot_that_is_none_is
         parse_grid_signal(msgspec.json.encode(SIGNAL | {"slots": ["0.30"]}))
 
 
-@pytest.mark.parametrize(
+@together(
     ("names", "said"),
     [
         ({}, "all"),

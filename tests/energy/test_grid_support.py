@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.together import together
 from v2g.energy.grid_support import (
     FUNCTIONS,
     REACTIVE,
@@ -26,7 +27,7 @@ CURVE = {"points": [[1, 0], [2, 0.5]]}
 RIDE = {"start_v": 200}
 
 
-@pytest.mark.parametrize(
+@together(
     ("values", "why"),
     [
         ({"volt_var": {"points": [[1, 0], [1, 1]]}}, "points: the first numbers must rise"),
@@ -50,7 +51,7 @@ def test_values_without_sense_are_refused(values: dict[str, Any], why: str) -> N
         msgspec.convert(values, GridSupport)
 
 
-@pytest.mark.parametrize(
+@together(
     "values",
     [
         {"volt_var": {"points": [[0, -5], [1, 5]]}},
@@ -135,7 +136,7 @@ def test_values_of_one_are_laid_over_those_of_another() -> None:
     assert found == EVERY.only({"volt_watt", "dc_injection", "volt_var", "q_setpoint"}), "one curve, not both"
 
 
-@pytest.mark.parametrize(
+@together(
     ("function", "nominal_hz", "start_hz", "wrong"),
     [
         ("over_frequency_watt", 50, 49.9, True),
@@ -175,7 +176,7 @@ def test_an_inverter_is_asked_for_one_curve_of_reactive_power() -> None:
     assert REACTIVE == ("volt_var", "watt_var", "watt_cos_phi")
 
 
-@pytest.mark.parametrize(
+@together(
     ("own", "demanded", "may"),
     [
         ((), (), True),

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.energy.grid_support import (
     FactorSetpoint,
     FrequencySupport,
@@ -88,7 +89,7 @@ def test_discharge_falls_above_a_voltage(volts: float, left: float) -> None:
     assert made.at(3_000, volts, 50, 0).power_w == 3_000
 
 
-@pytest.mark.parametrize(
+@together(
     ("volts", "var"),
     [(200, 4800), (213.9, 4800), (218.5, 2400), (230, 0), (241.5, -2400), (246.1, -4800), (260, -4800)],
 )

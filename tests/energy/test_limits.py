@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.energy.limits import (
     AUTHORIZATION,
     CABLE,
@@ -167,7 +168,7 @@ def test_limits_over_time_are_those_of_every_moment(limits: list[Limit], start: 
         assert (allowed.charge_w, allowed.discharge_w) == (wanted.charge_w, wanted.discharge_w)
 
 
-@pytest.mark.parametrize(
+@together(
     ("power", "charge", "discharge"),
     [
         (None, MOST_W, MOST_W),
@@ -186,7 +187,7 @@ def test_a_setpoint_limits_a_schedule_to_its_power_in_its_direction(
     assert setpoint_limit(power).valid_from_ms == 0
 
 
-@pytest.mark.parametrize(
+@together(
     ("more", "charge", "discharge"),
     [
         ({}, (500, "evse"), (300, "site")),
@@ -251,7 +252,7 @@ def test_what_holds_is_calculated_once_until_it_changes() -> None:
     assert book.effective(10) is not book.effective(30)
 
 
-@pytest.mark.parametrize(
+@together(
     ("response", "power", "bent"),
     [
         (NO_RESPONSE, 7, 7),
@@ -279,7 +280,7 @@ def test_two_demands_of_the_grid_are_met_at_once() -> None:
     assert NO_RESPONSE.beside(NO_RESPONSE) == NO_RESPONSE
 
 
-@pytest.mark.parametrize(
+@together(
     ("stated", "volts", "lines", "currents"),
     [
         ({}, 230, 3, (16_000, 8_000)),

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from tests.together import together
 from v2g.energy.needs import ENERGY_WH, EvNeeds
 
 NEEDS = EvNeeds(
@@ -18,7 +19,7 @@ def moved(wh: int, *, clipped: bool = False) -> EvNeeds:
     return msgspec.structs.replace(NEEDS, **{name: max(0, wh) if clipped else wh for name, wh in left.items()})
 
 
-@pytest.mark.parametrize("wh", [-8_000, -100, 0, 100, 9_000, 20_000])
+@together("wh", [-8_000, -100, 0, 100, 9_000, 20_000])
 def test_what_flowed_makes_no_new_needs(wh: int) -> None:
     assert moved(wh).go_on_from(NEEDS)
 

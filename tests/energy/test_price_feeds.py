@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.csms.support import grid_signal
+from tests.together import together
 from v2g.energy.price_feeds import FORMATS, FeedData, Markup, parse_feed
 from v2g.errors import CodecError
 
@@ -250,7 +251,7 @@ def test_prices_of_japan_are_those_of_an_area_at_half_hours_of_its_clock() -> No
         parse_feed(data, "jepx", Markup(), "okinawa")
 
 
-@pytest.mark.parametrize(
+@together(
     ("format_", "data", "problem"),
     [
         ("caiso", b"PK\3\4 no archive", "not an archive"),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.energy.price_plan import Bound, Charge, PricePlan, Rate, Use, When
 
 MONDAY = datetime(2026, 3, 30, 12, tzinfo=UTC)
@@ -20,7 +21,7 @@ def plan(*whens: When, zone: str = "UTC") -> PricePlan:
     return PricePlan(id="p", currency="EUR", zone=zone, idle_time=Charge(rates=rates))
 
 
-@pytest.mark.parametrize(
+@together(
     ("first", "end"),
     [(None, None), (None, 600), (600, None), (600, 601), (600, 1200), (1200, 600), (600, 0), (0, 600), (600, 600)],
 )
@@ -34,7 +35,7 @@ def test_a_rate_holds_from_its_first_minute_to_the_one_before_its_end(first: int
     assert {minute for minute, clock in enumerate(clocks) if when.on_clock(clock, frozenset())} == holds
 
 
-@pytest.mark.parametrize(
+@together(
     ("when", "on"),
     [
         (When(weekdays=(0, 6)), {"29", "30"}),
@@ -58,7 +59,7 @@ def test_the_calendar_decides_by_the_day(when: When, on: set[str]) -> None:
     assert plan(When(from_minute=720)).clock_cuts(start + 1, start + 1 + 43_200_000, UTC) == set()  # noon is its end
 
 
-@pytest.mark.parametrize(
+@together(
     ("bound", "used", "scale"),
     [
         ("energy_wh", "energy_mwh", 1000),

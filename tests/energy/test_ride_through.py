@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.memory import held
+from tests.together import together
 from v2g.energy.ride_through import CurveWatch, GridService, ReturnToService, TenMinutes, seconds_at
 
 STEP = ((110.0, 13.0), (120.0, 13.0), (120.0, 0.16), (140.0, 0.16))
@@ -124,7 +125,7 @@ def test_an_evse_comes_back_once_the_grid_was_well_for_long_enough() -> None:
     assert service.share(265.0) == 1.0
 
 
-@pytest.mark.parametrize(
+@together(
     ("rule", "hz", "volt", "allowed"),
     [
         (ReturnToService(low_v=88.0), 50.0, None, False), (ReturnToService(high_v=110.0), 50.0, None, False),
@@ -178,7 +179,7 @@ def test_an_evse_that_never_left_has_all_of_its_power() -> None:
     assert (service.out, service.share(1.0), service.due(1.0)) == (False, 1.0, None)
 
 
-@pytest.mark.parametrize(
+@together(
     ("rule", "returns", "shares", "dues"),
     [
         (ReturnToService(delay_s=10.0), 10.0, (1.0, 1.0, 1.0), (None, None)),
@@ -212,7 +213,7 @@ def test_power_returns_by_a_ramp(
     assert [due for _, due in found[:2]] == [each if each is None else pytest.approx(each) for each in dues]
 
 
-@pytest.mark.parametrize(
+@together(
     ("hz", "volt", "allowed"),
     [
         (49.0, 88.0, True), (51.0, 110.0, True), (48.999, 100.0, False), (51.001, 100.0, False),

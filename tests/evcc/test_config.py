@@ -8,6 +8,7 @@ import pytest
 
 from evcc.app import tls_profiles
 from evcc.config import EvccConfig, TlsConfig, load_config
+from tests.together import together
 from v2g.errors import ConfigError
 from v2g.pki.reference import KeyReference
 
@@ -84,7 +85,7 @@ def test_everything_but_the_certificates_has_a_default() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@together(
     ("text", "said"),
     [
         ("[discharge]\nminimum_sock = 3\n", "evcc.toml:2: unknown key 'discharge.minimum_sock'"),

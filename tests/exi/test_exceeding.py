@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.exi.streams import bits, exchanged, text
+from tests.together import together
 from v2g import exi
 from v2g.errors import ExiDecodeError, ExiEncodeError
 from v2g.exi.bits import Deviation, is_listed
@@ -125,7 +126,7 @@ def test_a_code_without_a_value_is_read_and_named() -> None:
     assert shown.body["Body"]["PowerDeliveryReq"]["ChargeProgress"] == "Unlisted_3"
 
 
-@pytest.mark.parametrize(
+@together(
     ("value", "reads"),
     [(32_767, True), (32_768, True), (2**21, True), (2**32 - 1, True), (2**32, False), (2**70, False)],
 )

@@ -79,7 +79,7 @@ def changed(path: str, value: Any) -> str:
     return json.dumps(message)
 
 
-@pytest.mark.parametrize(
+@together(
     ("text", "words"),
     [
         ("", "not JSON"),

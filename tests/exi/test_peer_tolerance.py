@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from tests.together import together
 from v2g.energy.grid_support import GridSupport, SupportCurve
 from v2g.errors import ExiDecodeError, ExiEncodeError
 from v2g.exi import Dialect, decode, decode_fragment, encode, encode_fragment
@@ -97,7 +98,7 @@ def test_an_empty_value_after_an_attribute_that_is_not_there_in_either_form() ->
         assert decode_fragment(octets(ours), XMLDSIG) == value
 
 
-@pytest.mark.parametrize("second", range(1, 8))
+@together("second", range(1, 8))
 def test_other_deviations_after_an_attribute_are_refused(second: int) -> None:
     theirs = bits(bytes.fromhex("802202b4b218c7a0"))
     assert theirs[49:53] == "1000"

@@ -5,11 +5,12 @@ import inspect
 import pytest
 
 from tests.fuzz.trust import TARGETS
+from tests.together import together
 
 pytestmark = pytest.mark.requirement("R153")
 
 
-@pytest.mark.parametrize("name", list(TARGETS))
+@together("name", list(TARGETS))
 def test_every_seed_is_believed(name: str) -> None:
     """Otherwise mutations would begin with what is refused at once."""
     function, seeds = TARGETS[name]

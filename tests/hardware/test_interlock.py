@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.hardware.faults import FAULTS
 from v2g.hardware.interlock import (
     PLUG_S,
@@ -85,7 +86,7 @@ EVENTS = {
 }
 
 
-@pytest.mark.parametrize("event", EVENTS)
+@together("event", EVENTS)
 def test_whatever_forbids_energy_opens_the_contactor_at_once(event: str) -> None:
     lock = charging(latch=True)
     EVENTS[event](lock)
@@ -96,7 +97,7 @@ def test_whatever_forbids_energy_opens_the_contactor_at_once(event: str) -> None
     )
 
 
-@pytest.mark.parametrize("word", [word for word, kind in FAULTS.items() if not kind.stops])
+@together("word", [word for word, kind in FAULTS.items() if not kind.stops])
 def test_what_only_an_operator_must_know_lets_energy_flow(word: str) -> None:
     lock = charging()
     lock.fault(word, 1.0)

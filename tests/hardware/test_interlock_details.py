@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.together import together
 from v2g.hardware.faults import FAULTS, Light
 from v2g.hardware.interlock import (
     Action,
@@ -201,7 +202,7 @@ SETTLED: dict[str, tuple[Callable[[], Interlock], Callable[[Interlock], object]]
 }
 
 
-@pytest.mark.parametrize("name", SETTLED)
+@together("name", SETTLED)
 def test_what_has_happened_in_time_is_not_waited_for(name: str) -> None:
     build, settle = SETTLED[name]
     lock = build()
@@ -276,7 +277,7 @@ CAUSES: dict[str, Callable[[Interlock], object]] = {
 }
 
 
-@pytest.mark.parametrize("cause", CAUSES)
+@together("cause", CAUSES)
 def test_the_output_is_stopped_with_the_cause(cause: str) -> None:
     lock = charging(latch=True)
     CAUSES[cause](lock)
@@ -301,7 +302,7 @@ def test_the_contactor_gets_one_command() -> None:
 # -- every fault
 
 
-@pytest.mark.parametrize("word", FAULTS)
+@together("word", FAULTS)
 def test_each_fault_is_said_when_it_begins_and_when_it_ends(word: str) -> None:
     kind = FAULTS[word]
     lock = in_state(A)
@@ -496,7 +497,7 @@ def test_the_lamp_is_available_before_anything_is_known() -> None:
     assert Interlock(InterlockConfig()).light == "available"
 
 
-@pytest.mark.parametrize(
+@together(
     ("state", "light"),
     [(A, "available"), (B, "occupied"), (C, "occupied"), (D, "occupied"), (E, "red"), (F, "available")],
 )

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.hardware.line_display import Screen
+from tests.together import together
 from v2g.hardware.line_display import CodeTable, octets, pages, setup
 
 
@@ -18,7 +19,7 @@ def shown(about: dict[str, Any], table: CodeTable = "cp850") -> list[list[str]]:
     return found
 
 
-@pytest.mark.parametrize(
+@together(
     ("about", "lines"),
     [
         ({}, [["", ""]]),

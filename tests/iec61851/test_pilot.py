@@ -4,6 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.iec61851.pilot import (
     DUTY_RANGES,
     TOLERANCE_MV,
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.requirement("R24")
 A, B, C, D, E, F = PilotState
 
 
-@pytest.mark.parametrize(
+@together(
     ("high", "state"),
     [(12_000, A), (9_000, B), (9_900, B), (6_000, C), (3_000, D), (0, E), (-12_000, F), (10_500, None), (-6_000, None)],
 )
@@ -49,7 +50,7 @@ def test_a_shorted_diode_shows_only_while_the_oscillator_runs() -> None:
     assert read_levels(pilot_high_mv(ohm, diode=False), pilot_low_mv(ohm, diode=False)).state is E
 
 
-@pytest.mark.parametrize(
+@together(
     ("percent", "reading"),
     [
         (0, DutyReading("no_charging")),
@@ -86,7 +87,7 @@ def test_currents_without_a_duty_cycle() -> None:
         read_duty(101)
 
 
-@pytest.mark.parametrize(
+@together(
     ("ohm", "state", "ampere"),
     [
         (None, "open", 0),

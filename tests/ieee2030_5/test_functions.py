@@ -9,6 +9,7 @@ from lxml import etree
 
 from tests.ieee2030_5.curves import BASE, VOLT_VAR, curve
 from tests.ieee2030_5.official import schema
+from tests.together import together
 from v2g.errors import CodecError
 from v2g.ieee2030_5.functions import (
     InverterCurve,
@@ -79,7 +80,7 @@ def test_a_curve_is_read_in_plain_units(mode: str, document: bytes, expected: In
     )
 
 
-@pytest.mark.parametrize(
+@together(
     ("mode", "document", "reason"),
     [
         ("VoltVar", curve(12, VOLT_VAR), "type 12"),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.errors import CodecError
 from v2g.ieee2030_5.resources import (
     EXTENSIONS,
@@ -68,7 +69,7 @@ def test_recorded_devices_programs_and_defaults_are_read() -> None:
     assert default_of(node) == ControlBase(import_limit_w=1500, export_limit_w=1500, energize=True)
 
 
-@pytest.mark.parametrize(
+@together(
     ("old", "new", "reason"),
     [
         (b"<value>3512</value>", b"<value>lots</value>", "opModImpLimW/value"),
@@ -88,7 +89,7 @@ def test_an_event_that_cannot_be_read_does_not_hide_the_others(old: bytes, new: 
     assert reason in problem
 
 
-@pytest.mark.parametrize(
+@together(
     "data", [b"", b"<a/>", b"<!DOCTYPE a><DERControlList/>", b"<DERControlList all='x'/>", b"\xff", b"<" * 1_000_001]
 )
 def test_what_is_no_list_is_refused(data: bytes) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.audit import ADVISORIES
+from tests.together import together
 from v2g.errors import CodecError
 from v2g.io.advisories import (
     LONGEST,
@@ -36,7 +37,7 @@ def of(name: str, *events: dict[str, str], versions: tuple[str, ...] = (), ecosy
     return Affected(Package(ecosystem, name), (Range("ECOSYSTEM", borders),) if events else (), versions)
 
 
-@pytest.mark.parametrize(
+@together(
     ("advisory", "version", "affected"),
     [
         ("PYSEC-2026-3625", "1.2.0", True),
@@ -159,7 +160,7 @@ def test_any_octets_are_an_advisory_or_the_one_error(data: bytes) -> None:
             continue
 
 
-@pytest.mark.parametrize(
+@together(
     "text",
     [
         "{}", "[]", '{"id":"","modified":"x"}', '{"id":"A","modified":"x","affected":[{"versions":[1]}]}',

@@ -19,6 +19,7 @@ from pki_tools.tree import PkiTree
 from secc.session.config import SeccConfig
 from tests.iso15118.trace import CHARGE, HandClock, Lines, Traced
 from tests.sessions.joined import Joined
+from tests.together import together
 from v2g import exi
 from v2g.errors import CodecError
 from v2g.exi.json import from_object
@@ -319,7 +320,7 @@ def _stamped(body: Any) -> Any:
     return body | {"Header": body["Header"] | {"TimeStamp": 1}}
 
 
-@pytest.mark.parametrize("text", [b"{", b"[]", b'{"time":1}', b"null", b"\xff", b'{"time":"x"}'])
+@together("text", [b"{", b"[]", b'{"time":1}', b"null", b"\xff", b'{"time":"x"}'])
 def test_what_is_no_line_of_a_trace_is_refused(text: bytes) -> None:
     with pytest.raises(CodecError):
         trace.decode_line(text)

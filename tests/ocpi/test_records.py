@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from tests.energy.meter_records.signed_records import KEY, READING, der_of
 from tests.energy.meter_records.signed_records import record as meter_record
 from tests.ocpi.sessions import FACTS, T0, journal
+from tests.together import together
 from v2g.energy.settlement.settle import settle
 from v2g.energy.settlement.taxes import VatRate
 from v2g.ocpi import wire
@@ -191,7 +192,7 @@ HALF_HOUR = record([(30, 3_000_000, 0)], vat=True)
 """3 kWh in two quarters of an hour from T0: 0.90 EUR, 1.07 EUR with 19 %."""
 
 
-@pytest.mark.parametrize(
+@together(
     ("now_s", "changes", "found"),
     [
         (1_200, {}, False),  # ten minutes ahead
@@ -209,7 +210,7 @@ def test_a_cdr_ends_after_its_start_in_40_days_and_not_in_the_future(
     assert ("times: it ends before it starts, in the future, or after 40 days" in wrong) is found
 
 
-@pytest.mark.parametrize(
+@together(
     ("changes", "found"),
     [
         ({"start_date_time": moment(1)}, False),
@@ -225,7 +226,7 @@ def test_periods_of_a_cdr_are_in_order_within_it_to_the_second(changes: dict[str
     assert ("times: its periods are not in order within it" in wrong) is found
 
 
-@pytest.mark.parametrize(
+@together(
     ("changes", "wrong"),
     [
         ({}, []),
@@ -272,7 +273,7 @@ def test_the_time_of_a_cdr_may_be_that_of_charging(
     assert (f"times: {total_time} h in all, 0.5000 h from start to end" in wrong) is found
 
 
-@pytest.mark.parametrize(
+@together(
     ("first", "second", "most_kw", "end_s", "found"),
     [
         ("1.425", "1.425", "5", 1_800, False),  # 5 kW and a tenth for half an hour, and 0.1 kWh
@@ -310,7 +311,7 @@ def test_a_cdrs_only_tariff_is_that_of_its_periods_if_they_name_none() -> None:
     assert price_of(replace(HALF_HOUR, tariffs=()), loud, "UTC") == price_of(HALF_HOUR, {}, "UTC")
 
 
-@pytest.mark.parametrize(
+@together(
     ("prices", "taken"),
     [
         ([], False),
@@ -344,7 +345,7 @@ def taxes_of(said: str | None) -> tuple[TaxAmount, ...] | None:
     )
 
 
-@pytest.mark.parametrize(
+@together(
     ("one", "other", "back"),
     [
         ("VAT 19 0.17", "VAT 19 -0.05", "VAT 19 -0.12"),
@@ -401,7 +402,7 @@ def proved(*readings: dict[str, Any]) -> CdrSignedData:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@together(
     ("begin", "end", "more", "doubt"),
     [
         (0, 2.5, {}, []),

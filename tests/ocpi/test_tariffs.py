@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.together import together
 from v2g.energy.price_plan import Bound, Charge, PricePlan, Rate, Tax, When
 from v2g.errors import CodecError
 from v2g.ocpi import wire
@@ -279,7 +280,7 @@ EXAMPLES: dict[str, tuple[OcpiTariff, list[CdrPeriod], str, str, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@together("name", EXAMPLES)
 def test_examples(name: str) -> None:
     found, parts, end, net, gross = EXAMPLES[name]
     zone = "Europe/Berlin" if "summer" in name else "UTC"
@@ -380,7 +381,7 @@ def test_a_bound_with_taxes_alone_needs_one_rate_of_tax() -> None:
         tariffs_of(mixed, "DE", "ABC", wire.moment(0))
 
 
-@pytest.mark.parametrize(
+@together(
     ("more", "why"),
     [
         ({"least": Bound(excl_tax="2"), "export": Charge(rates=(Rate(price="1"),))}, "fed back together"),
@@ -444,7 +445,7 @@ def seen(element: OcpiElement) -> tuple[str, str, str | None, dict[str, Any]]:
     return part.type, str(part.price), None if part.vat is None else f"{part.vat:f}", plain
 
 
-@pytest.mark.parametrize(
+@together(
     ("bounds", "least", "greatest"),
     [
         ({"least": Bound(excl_tax="2")}, ("2", None), None),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.errors import OcpiError
 from v2g.ocpi import wire
 from v2g.ocpi.objects import CdrLocation, CdrPeriod, OcpiLocation, OcpiPrice, OcpiToken, PriceBound
@@ -61,7 +62,7 @@ def test_readers_are_tolerant() -> None:
         wire.read({**token, "uid": "x" * 37}, OcpiToken)
 
 
-@pytest.mark.parametrize("number", ["NaN", "sNaN", "Infinity", "-inf", "1E+999999", "1e11"])
+@together("number", ["NaN", "sNaN", "Infinity", "-inf", "1E+999999", "1e11"])
 def test_a_text_that_is_no_number_of_use_is_refused(number: str) -> None:
     with pytest.raises(OcpiError, match="is not a number"):
         wire.read({"start_date_time": "2026-01-01T00:00:00Z", "dimensions": [{"type": "ENERGY", "volume": number}]},
@@ -88,7 +89,7 @@ def test_what_is_no_text_is_replaced(said: str, meant: str) -> None:
     assert wire.decode(f'{{"name":"{said}"}}'.encode()) == {"name": meant}
 
 
-@pytest.mark.parametrize("written", ["1e300", "1e11", "-1e300", "1e-300", "1e999999999", "1" + 400 * "0"])
+@together("written", ["1e300", "1e11", "-1e300", "1e-300", "1e999999999", "1" + 400 * "0"])
 def test_a_number_out_of_range_is_of_its_object_alone(written: str) -> None:
     for name, kind in (("before_taxes", OcpiPrice), ("excl_vat", OcpiPrice), ("before_taxes", PriceBound)):
         page = wire.inner(wire.decode(f'[{{"{name}": {written}}}, {{"{name}": 0.25, "incl_vat": 0.3}}]'.encode()))

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.ocpp.official import minimal, schema
+from tests.together import together
 from v2g.errors import OcppError
 from v2g.ocpp.quirks import QUIRKS, STRICT, QuirkName, StationQuirks, known_quirks, make_in_boot, quirks_of
 from v2g.ocpp.quirks import read_tolerantly as read
@@ -58,7 +59,7 @@ CASES: list[tuple[QuirkName, tuple[str, dict[str, Any]], tuple[str, dict[str, An
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("quirk", "sent", "meant"), CASES)
+@together(("quirk", "sent", "meant"), CASES)
 def test_a_quirk_is_read_as_what_is_meant_and_by_no_other_quirk(
     quirk: QuirkName, sent: tuple[str, dict[str, Any]], meant: tuple[str, dict[str, Any]]
 ) -> None:
@@ -77,7 +78,7 @@ def test_every_quirk_has_a_case_and_words() -> None:
     assert {quirk for quirk, _, _ in CASES} == set(ALL) == set(QUIRKS)
 
 
-@pytest.mark.parametrize(
+@together(
     ("action", "payload"),
     [
         ("Authorize", {"idToken": {"idToken": "x" * 37, "type": "ISO14443"}}),  # it would be another token
@@ -126,7 +127,7 @@ def test_the_table_names_sources_and_what_it_tolerates() -> None:
         assert each.tolerates or each.delay_after_boot_s or each.answer_delay_s or each.profiles or each.never_ping
 
 
-@pytest.mark.parametrize(
+@together(
     ("make", "tolerates", "delay_s"),
     [
         (("Growatt", "THOR", ""), ("time_without_zone",), 0),

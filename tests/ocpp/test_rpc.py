@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.errors import OcppError, RefusedError, TimeoutExpired, TransportError
 from v2g.observe import Observe
 from v2g.ocpp.messages.availability import HeartbeatRequest, HeartbeatResponse, StatusNotificationRequest
@@ -74,7 +75,7 @@ def call(action: str, payload: object, identifier: object = "id1") -> str:
     return json.dumps([2, identifier, action, payload])
 
 
-@pytest.mark.parametrize(
+@together(
     ("frame", "identifier", "code"),
     [
         ("", "-1", "RpcFrameworkError"),
@@ -241,7 +242,7 @@ def test_a_request_is_handed_over_and_its_answer_sent() -> None:
     assert sent(rpc) == [], "a request is answered once"
 
 
-@pytest.mark.parametrize(
+@together(
     "frame",
     [
         '[2,"id1","DataTransfer",{"vendorId":"a","data":"x"}]',
@@ -530,6 +531,6 @@ def test_texts_that_firmware_fills_up_with_u0000_are_read_without_it() -> None:
     assert acts(rpc) == [Called("id1", "DataTransfer", DataTransferRequest(vendor_id="V", data=["", {"a": "b"}]))]
 
 
-@pytest.mark.parametrize("text", ["\\u0000", "\\\\u0000", "a\\", "\u0000\\\u0000\\\\\u0000", "u0000", "\u00000000"])
+@together("text", ["\\u0000", "\\\\u0000", "a\\", "\u0000\\\u0000\\\\\u0000", "u0000", "\u00000000"])
 def test_only_u0000_goes_and_no_text_that_looks_like_it(text: str) -> None:
     assert json.loads(without_nul(json.dumps({"a": text}).encode())) == {"a": text.replace("\0", "")}

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.errors import OcppError
 from v2g.ocpp.messages.base import DateTime
 from v2g.ocpp.times import format_time, parse_time
@@ -30,7 +31,7 @@ def test_any_zone_is_read_like_python_reads_it(moment: datetime, minutes: int) -
     assert parse_time(text) == int(expected.timestamp()) * 1000 + moment.microsecond // 1000
 
 
-@pytest.mark.parametrize(
+@together(
     "text",
     ["", "Z", "now", "2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-01-01T00:00:00", "2026-01-01T25:00:00Z",
      "2026-01-01T00:00:00+25:00", "2026-01-01T00:00:00.Z"],

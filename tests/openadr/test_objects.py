@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.openadr.events import raw_event, raw_program
+from tests.together import together
 from v2g.errors import CodecError
 from v2g.io.http.authorized import read_token
 from v2g.openadr.objects import MAX_BYTES, read_events, read_programs
@@ -38,7 +39,7 @@ def test_programs_have_descriptors_of_events_and_reports() -> None:
     assert program.payload_descriptors[0].object_type == "REPORT_PAYLOAD_DESCRIPTOR"
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"[", b"<html>", b"[" * 100_000, b"9" * (MAX_BYTES + 1)])
+@together("data", [b"", b"{}", b"[", b"<html>", b"[" * 100_000, b"9" * (MAX_BYTES + 1)])
 def test_an_answer_that_is_no_list_is_refused(data: bytes) -> None:
     """With one error, whatever it is."""
     for read in (read_events, read_programs):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.errors import CodecError
 from v2g.openadr.objects import read_events
 from v2g.openadr.timing import FOREVER, MAX_SEGMENTS, parse_duration, parse_time, segments
@@ -127,7 +128,7 @@ def test_a_random_shift_is_the_same_at_each_look_within_its_bounds_and_moves_the
     assert laid_out(one, ven="VEN-2") != laid_out(one, ven="VEN-1")
 
 
-@pytest.mark.parametrize(
+@together(
     ("text", "days"),
     [("P1Y", 365), ("P1M", 28), ("P2W", 14), ("P1DT12H", 1.5), ("PT0.5S", 0.5 / 86400), ("P1M1D", 29), ("PT0S", 0)],
 )
@@ -144,7 +145,7 @@ def test_a_month_after_its_31st_is_the_last_of_a_shorter_one() -> None:
     assert parse_duration("PT1H").after(FOREVER) == FOREVER
 
 
-@pytest.mark.parametrize("text", ["", "P", "PT", "-PT1H", "1H", "P1H", "PT1H ", "P1.5D", "PT1H\n", "P999999Y", "pt1h"])
+@together("text", ["", "P", "PT", "-PT1H", "1H", "P1H", "PT1H ", "P1.5D", "PT1H\n", "P999999Y", "pt1h"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     """A negative one too: nothing ends before it begins."""
     with pytest.raises(CodecError):

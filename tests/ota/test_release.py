@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.together import together
 from v2g.errors import InstallError
 from v2g.ota.release import (
     NAME,
@@ -36,7 +37,7 @@ def test_a_whole_target_is_read() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@together(
     ("hashes", "custom", "said"),
     [
         ({}, CUSTOM, "no SHA-256"),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.ota.window import DAY_MS, UpdateWindow, offset_of, parse_window
 
 NIGHT = UpdateWindow(22 * 60, 6 * 60)
@@ -41,7 +42,7 @@ def by_the_wall_clock(window: UpdateWindow, utc_ms: int, zone: ZoneInfo) -> bool
 
 
 @pytest.mark.requirement("R138")
-@pytest.mark.parametrize(
+@together(
     ("now", "opens"),
     [
         ("2026-06-10T12:00+00:00", "2026-06-10T20:00+00:00"),  # 22:00 in summer
@@ -124,9 +125,7 @@ def test_a_window_as_text() -> None:
     assert (NIGHT.length_ms, UpdateWindow(0, 1).length_ms) == (8 * 3_600_000, MINUTE_MS)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "22:00", "24:00-06:00", "22:60-06:00", "22:00-6:00", "22:00-06:", "22:00-06:00 ", "٢٢:00-06:00"]
-)
+@together("text", ["", "22:00", "24:00-06:00", "22:60-06:00", "22:00-6:00", "22:00-06:", "22:00-06:00 ", "٢٢:00-06:00"])
 def test_what_is_no_window(text: str) -> None:
     with pytest.raises(ValueError, match="is not a window such as 22:00-06:00"):
         parse_window(text)

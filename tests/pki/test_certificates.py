@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
+from tests.together import together
 from v2g.errors import CertificateError
 from v2g.pki.certificates import (
     chain_from_pem,
@@ -149,7 +150,7 @@ LOW = ed448.Ed448PublicKey.from_public_bytes((1).to_bytes(57, "little"))
 GOOD = ed448.Ed448PrivateKey.generate().public_key()
 
 
-@pytest.mark.parametrize(
+@together(
     ("key", "kind", "described"),
     [
         (KEY.public_key(), KeyKind.SECP256R1, "an elliptic key on secp256r1"),
@@ -170,7 +171,7 @@ def test_kinds_of_keys_have_names(key: CertificatePublicKeyTypes, kind: KeyKind 
     assert describe_key(key) == described
 
 
-@pytest.mark.parametrize(
+@together(
     ("text", "emaid"),
     [
         ("DE-8AA-C12345678", "DE8AAC12345678"),

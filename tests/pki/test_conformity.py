@@ -12,6 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID as Purpose
 from cryptography.x509.oid import NameOID
 
 from tests.pki.forge import COUNTRY, DC, UNIT, Forge, name, subject_of, usage
+from tests.together import together
 from v2g.errors import CertificateError
 from v2g.pki.conformity import check_basics, check_profile
 from v2g.pki.profile import Generation, Role
@@ -40,7 +41,7 @@ def add(value: x509.ExtensionType, *, critical: bool = True) -> dict[str, Any]:
     return {"add": [(value, critical)]}
 
 
-@pytest.mark.parametrize(
+@together(
     ("role", "changes", "strict", "lenient"),
     [
         (Role.SECC, {"digest": hashes.SHA256()}, "weak_hash: is signed with sha256", ""),

@@ -7,6 +7,7 @@ import pytest
 from cryptography import x509
 
 from tests.pki.forge import CN, COUNTRY, ORG, Forge, name
+from tests.together import together
 from v2g.errors import CertificateError
 from v2g.pki.profile import Role
 from v2g.pki.verify import check_name_constraints
@@ -38,7 +39,7 @@ def accepted(path: list[x509.Certificate]) -> bool:
     return True
 
 
-@pytest.mark.parametrize(
+@together(
     ("subtree", "inside", "outside"),
     [
         (DNS("example"), DNS("example"), DNS("an-example")),

@@ -17,6 +17,7 @@ from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.packages import need
 from tests.pki.chains import issuer_of
 from tests.pki.forge import CN, NOW, name, usage
+from tests.together import together
 from v2g.errors import RevocationError
 from v2g.pki.crl import (
     MAX_CRL_BYTES,
@@ -178,7 +179,7 @@ def issuer_with(key: CertificateIssuerPrivateKeyTypes, *extensions: x509.Extensi
     return builder.sign(key, None if isinstance(key, OWN_HASH) else hashes.SHA512())
 
 
-@pytest.mark.parametrize(
+@together(
     ("issuer", "named", "signer", "key_id", "reason"),
     [
         (issuer_with(KEY), NAME, KEY, None, ""),

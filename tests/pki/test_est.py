@@ -21,6 +21,7 @@ from pki_tools.issuing import make_request
 from pki_tools.renewal import Renewal, renew_certificate
 from pki_tools.tree import PkiTree
 from tests.pki_tools.conftest import NOW, Openssl, openssl
+from tests.together import together
 from v2g.errors import CertificateError, RefusedError
 from v2g.pki import est
 from v2g.pki.credentials import load_chain
@@ -227,7 +228,7 @@ def test_four_sub_cas_are_too_many(pki: PkiTree) -> None:
     assert refused(pki, (leaf, *above[:3])) != "chain_too_long"
 
 
-@pytest.mark.parametrize(
+@together(
     ("header", "seconds"),
     [
         ("120", 120),

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.errors import KeyAccessError, SignatureError
 from v2g.pki.keys import (
     Algorithm,
@@ -130,7 +131,7 @@ def test_the_base_point_of_ed448_maps_to_that_of_x448() -> None:
     assert x448_public_of(_ed448_point(y)).public_bytes_raw() == (5).to_bytes(56, "little")
 
 
-@pytest.mark.parametrize("y", [0, 1, 2, 2**448 - 2**224 - 2, 2**448 - 2**224 - 1, 2**448 - 1])
+@together("y", [0, 1, 2, 2**448 - 2**224 - 2, 2**448 - 2**224 - 1, 2**448 - 1])
 def test_points_of_low_order_and_numbers_that_are_no_point_do_not_agree(y: int) -> None:
     with pytest.raises(SignatureError):
         x448_public_of(_ed448_point(y))
@@ -150,7 +151,7 @@ def test_keys_of_different_curves_and_points_of_low_order_share_no_secret() -> N
         goldilocks.agree(x448.X448PublicKey.from_public_bytes(bytes(56)))
 
 
-@pytest.mark.parametrize(("y", "low"), [(0, True), (1, True), (-1, True), (2, False), (-2, False), (2**447, False)])
+@together(("y", "low"), [(0, True), (1, True), (-1, True), (2, False), (-2, False), (2**447, False)])
 def test_the_points_of_low_order_are_four(y: int, low: bool) -> None:
     """(0, 1), (0, -1) and (+-x, 0), RFC 8032, 5.2; the last octet has the sign of x, and y + p is y."""
     prime = 2**448 - 2**224 - 1

@@ -295,7 +295,7 @@ FIELD: dict[str, tuple[Role, Callable[[Forge], Made], str, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("case", FIELD)
+@together("case", FIELD)
 def test_what_the_field_looks_like_has_a_verdict_for_each_edition(case: str) -> None:
     role, make, of_2, of_20, rule = FIELD[case]
     found = linted(make(Forge(role, OLD)), role)

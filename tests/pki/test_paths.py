@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.pki.forge import CN, DAY, ISO, NOW, ORG, Forge, Made, Party, name, remade
 from tests.pki.forge_chains import cross
+from tests.together import together
 from v2g.errors import CertificateError
 from v2g.pki import paths
 from v2g.pki.certificates import load_certificate
@@ -165,7 +166,7 @@ def bare(subject: int, key: int, issuer: int, signer: int, serial: int = 1) -> P
     return Party(builder.sign(KEYS[signer], hashes.SHA512()), KEYS[key])
 
 
-@pytest.mark.parametrize(
+@together(
     ("named", "held", "fits"),
     [
         (b"a", b"a", True),

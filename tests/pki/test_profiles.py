@@ -8,6 +8,7 @@ from cryptography import x509
 from pki_tools.tree import PkiTree
 from tests.pki.chains import ROLES
 from tests.pki.forge import CN, COUNTRY, DC, NOW, ORG, UNIT, Forge, name, usage
+from tests.together import together
 from v2g.errors import CertificateError
 from v2g.pki.conformity import check_profile
 from v2g.pki.profile import Role
@@ -16,7 +17,7 @@ from v2g.pki.verify import verify_chain
 POINT = x509.DistributionPoint([x509.UniformResourceIdentifier("http://c")], None, None, None)
 
 
-@pytest.mark.parametrize(
+@together(
     ("role", "change"),
     [
         (

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from tests.pki import fake_tpm
 from tests.pki.fake_tpm import VALUES, attest
+from tests.together import together
 from v2g.errors import SignatureError, VerificationError
 from v2g.pki.attestation import Manifest
 from v2g.pki.quote import (
@@ -48,7 +49,7 @@ def test_evidence_of_this_tpm_for_this_nonce_is_believed() -> None:
 NO_QUOTE = "quote: not a quote of registers of SHA-256"
 
 
-@pytest.mark.parametrize(
+@together(
     ("change", "reason"),
     [
         (lambda sent: replace(sent, report=sent.report.replace("libc", "evil")), "quote: another nonce"),

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evcc.config import ContractConfig
+from tests.together import together
 from v2g.config import parse_config
 from v2g.errors import ConfigError
 from v2g.pki.reference import KeyReference, PinSource
@@ -57,7 +58,7 @@ def test_pins_come_from_files_variables_and_credentials(source: str, pin: PinSou
     assert found.options == {"tcti": "device:/dev/tpmrm0"}
 
 
-@pytest.mark.parametrize(
+@together(
     ("text", "words"),
     [
         ("", "Expected a file name"),

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.safety.flow import BUDGET_S, LONGEST_S, Agreement, Errors
 
 MOST_W = 150_000
@@ -32,7 +33,7 @@ def found_at(
     return None
 
 
-@pytest.mark.parametrize(
+@together(
     ("first_w", "second_w"),
     [(0, 100_000), (0, -100_000), (100_000, 0), (50_000, -50_000), (-20_000, 20_000), (100_000, 60_000)],
 )

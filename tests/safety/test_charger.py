@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from tests.safety.charger import BEARS, FOREVER, FULL, RATING, T, charging, found, measured, powered
+from tests.together import together
 from v2g.safety import NOTHING, ChargerMonitor, ChargerRating, Lower, Open, Output, Phase, Request
 from v2g.safety.output import UNBOUNDED, Contact
 
@@ -55,7 +56,7 @@ def test_a_vehicle_that_has_not_said_what_it_bears_bears_nothing() -> None:
     assert monitor.drive(ALL, T) == NOTHING
 
 
-@pytest.mark.parametrize(
+@together(
     ("tell", "charge_w", "discharge_w"),
     [
         (lambda monitor: monitor.limit("site", T), 20_000, 10_000),
@@ -746,7 +747,7 @@ def test_a_target_is_forgotten_when_everything_is_off() -> None:
 BACK = Output(0, 8_000, 0, 20_000, 450_000)
 
 
-@pytest.mark.parametrize(
+@together(
     ("driven", "most_ma"),
     [
         (FULL, 53_500),  # 50 A at 400 V, 2.5 A of control and 1 A of the sensor
@@ -879,7 +880,7 @@ def test_dips_of_every_duty_do_not_hide_a_current(wrong_ma: int, on_s: float, of
     assert took <= 1.0 / (4 * duty - (1 - duty) / 64) + on_s + off_s
 
 
-@pytest.mark.parametrize(("on_s", "off_s"), DIPS[:-1])
+@together(("on_s", "off_s"), DIPS[:-1])
 def test_dips_of_every_duty_do_not_hide_a_voltage(on_s: float, off_s: float) -> None:
     monitor = charging()
     took = until_open(
@@ -1490,7 +1491,7 @@ def test_a_contactor_that_does_not_open_on_its_own_verdict_is_welded() -> None:
     assert watched(opened(), 60, closed=False) == {}
 
 
-@pytest.mark.parametrize(
+@together(
     ("flow", "welded"),
     [
         ({"ma": 1_001}, True), ({"ma": 1_000}, False), ({"ma": -300_000}, True),

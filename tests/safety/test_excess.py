@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.safety.judged.steps import PART
+from tests.together import together
 from v2g.safety.excess import (
     FULL,
     HOLD_US,
@@ -43,7 +44,7 @@ def lasted(on: int, off: int, weight: int, budget_ms: int, *, most_ms: int = 3_6
 # -- weights
 
 
-@pytest.mark.parametrize(
+@together(
     ("excess", "margin", "weight"),
     [
         (-5, 100, 0), (0, 100, 0), (100, 100, 0), (101, 100, 64), (150, 100, 96), (200, 100, 128),
@@ -54,7 +55,7 @@ def test_an_excess_weighs_as_often_as_it_has_its_margin(excess: int, margin: int
     assert weigh(excess, margin) == weight
 
 
-@pytest.mark.parametrize(
+@together(
     ("seconds", "us"),
     [(0.0, 0), (1.25, 1_250_000), (1 / 64, 15_625), (-3.0, -3_000_000), (4.6000009, 4_600_001), (0.5 / 2**20, 0)],
 )
@@ -103,7 +104,7 @@ def test_an_excess_counts_by_its_weight_before_the_next_sample() -> None:
 # -- what dips
 
 
-@pytest.mark.parametrize(
+@together(
     ("on", "off"),
     [(4_500, 300), (900, 100), (360, 40), (500, 500), (100, 900), (50, 950), (100, 1_900), (20, 580), (6_000, 60_000)],
 )

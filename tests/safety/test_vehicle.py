@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from tests.together import together
 from v2g.safety import (
     NOTHING,
     UNBOUNDED,
@@ -395,7 +396,7 @@ def wrong_for(desk: Desk, most_s: float) -> float | None:
     return desk.now - began if desk.opened_for() else None
 
 
-@pytest.mark.parametrize(
+@together(
     ("battery_ma", "inlet_ma", "took"),
     [
         (146_750, 142_750, None),
@@ -433,7 +434,7 @@ def test_a_battery_that_bears_less_has_its_second() -> None:
     assert desk.opened_for() == ["over_current"]
 
 
-@pytest.mark.parametrize(
+@together(
     ("battery_mv", "inlet_mv", "took"),
     [
         (415_000, 415_000, None),
@@ -463,7 +464,7 @@ def test_the_inlets_voltage_does_not_matter_to_a_battery_that_is_not_connected()
     assert desk.said == []
 
 
-@pytest.mark.parametrize(
+@together(
     ("asked", "inlet_ma", "took"),
     [
         ((20_000, 0), 53_500, None),
@@ -493,7 +494,7 @@ def test_more_than_was_asked_for_or_the_other_way(asked: tuple[int, int], inlet_
         assert desk.opened_for()[0] == "power_not_obeyed"
 
 
-@pytest.mark.parametrize(
+@together(
     ("asked", "battery_mv", "battery_ma", "took"),
     [
         ((20_000, 0), 400_000, 57_500, None),
@@ -556,7 +557,7 @@ def test_a_charger_may_follow_a_lower_request_for_two_seconds() -> None:
 
 
 @pytest.mark.requirement("R197")
-@pytest.mark.parametrize(
+@together(
     ("tolerance_ma", "inlet_ma", "battery_ma", "opens"),
     [
         (None, 10_000, 0, True),
@@ -853,7 +854,7 @@ def test_a_message_may_limit_the_draw() -> None:
     assert desk.monitor.drive(Output(charge_w=11_000), desk.now).charge_w == 5_000
 
 
-@pytest.mark.parametrize(
+@together(
     ("what", "seconds"),
     [
         ("joined", 0.2),
@@ -1219,7 +1220,7 @@ def test_no_conductor_carries_anything_where_no_power_may_flow(ma: int, opens: b
 
 
 @pytest.mark.requirement("R192")
-@pytest.mark.parametrize(
+@together(
     ("lines", "there", "mv", "most_w"),
     [
         (3, 3, 230_000, 11_040), (3, 1, 230_000, 3_680), (3, 0, 230_000, 3_680), (1, 3, 230_000, 3_680),

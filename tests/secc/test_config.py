@@ -7,6 +7,7 @@ import pytest
 from secc.app import enabled
 from secc.config import check_config, load_config
 from tests.secc.config import LEAST
+from tests.together import together
 from v2g.errors import ConfigError
 
 
@@ -126,7 +127,7 @@ PINS = (
 )
 
 
-@pytest.mark.parametrize(
+@together(
     ("own", "first", "second", "said"),
     [
         (BOARD, ("/dev/ttyACM0",), ("/dev/ttyACM0",), "pilot: /dev/ttyACM0 is that of EVSE 1"),

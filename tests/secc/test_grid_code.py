@@ -17,6 +17,7 @@ from secc.session.config import AcRating, SeccConfig
 from secc.status import GridCodeShown
 from tests.secc.stand import charge, stand
 from tests.secc_toml import identity
+from tests.together import together
 from tests.virtual_time import in_simulated_time
 from v2g.energy.frequency_trace import FrequencyTrace
 from v2g.energy.grid_code import GridCode, ProtectionStage, Reactive, parse_code, preset_texts, presets
@@ -191,7 +192,7 @@ def stage(side: Literal["over", "under"], limit: float, seconds: float) -> Prote
     return ProtectionStage(name="X", of="frequency", side=side, limit=limit, seconds=seconds, source="O")
 
 
-@pytest.mark.parametrize(
+@together(
     ("stages", "carried"),
     [
         ([], set()),

@@ -12,6 +12,7 @@ import pytest
 
 from secc.retention import Bundle, BundleRetention, RetentionConfig, choose
 from tests.sealing import Keys
+from tests.together import together
 from tests.virtual_time import in_simulated_time
 from v2g.energy.settlement.bundle import Manifest
 from v2g.errors import StoreError
@@ -29,7 +30,7 @@ def bundles(*ages_d: float) -> list[Bundle]:
     return [Bundle(f"{age:g}", Path(f"{age:g}"), age * DAY_S, MIB) for age in ages_d]
 
 
-@pytest.mark.parametrize(
+@together(
     ("settings", "undelivered", "gone"),
     [
         ({"max_mib": 5}, (), {}),

@@ -345,7 +345,7 @@ def chosen(*sets: ParameterSet, phases: int = 3, **more: object) -> PausedChoice
     return choice
 
 
-@pytest.mark.parametrize(
+@together(
     ("sets", "set_id", "lacking"),
     [
         ([detail(DERControlFunctions=0b1111)], 7, set()),

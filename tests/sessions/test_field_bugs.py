@@ -22,6 +22,7 @@ from secc.session.config import AcRating, ControlMode, EnergyService, SeccConfig
 from tests.secc.session.bench import AC, AC_BPT, ACDP, DC, DC_BPT, WAYS, WPT, Bench, number
 from tests.secc.session.shell import counter
 from tests.sessions.joined import Joined
+from tests.together import together
 from v2g import exi
 from v2g.energy.limits import OPERATOR, SITE, Limit, Setpoint
 from v2g.iec61851.pilot import PilotState
@@ -376,7 +377,7 @@ def schedule(*entries: tuple[int, int]) -> PowerSchedule:
     return PowerSchedule(time_anchor=0, power_schedule_entries=PowerScheduleEntryList(power_schedule_entry=listed))
 
 
-@pytest.mark.parametrize(
+@together(
     ("entries", "at_s", "watts"),
     [
         (((0, 9_000),), 0, None),

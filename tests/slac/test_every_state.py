@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-import pytest
 
 from tests.slac.benches import EV, EVSE, FLAT, STRANGER, Bench, EvBench, EvseBench
+from tests.together import together
 from v2g.slac import mme, vendor
 from v2g.slac.control import ModemControl
 from v2g.slac.ev import EvState
@@ -107,7 +107,7 @@ EV_STEPS: dict[tuple[EvState, type[Mme]], EvState] = {
 """All that one message, as it should be, may change."""
 
 
-@pytest.mark.parametrize("state", EvState)
+@together("state", EvState)
 def test_vehicle(state: EvState) -> None:
     for message in MESSAGES:
         bench = EvBench().reach(state)
@@ -119,7 +119,7 @@ def test_vehicle(state: EvState) -> None:
         _still_matches_as_vehicle(bench)
 
 
-@pytest.mark.parametrize("state", EvState)
+@together("state", EvState)
 def test_vehicle_with_something_wrong(state: EvState) -> None:
     for message in MESSAGES:
         bench = EvBench().reach(state)
@@ -200,7 +200,7 @@ def _benches() -> Iterator[tuple[EvseSlacState | RunState, Any]]:
         yield run, lambda run=run: _run(run)
 
 
-@pytest.mark.parametrize(("state", "make"), list(_benches()))
+@together(("state", "make"), list(_benches()))
 def test_charger(state: EvseSlacState | RunState, make: Any) -> None:
     for message in MESSAGES:
         bench = make()
@@ -214,7 +214,7 @@ def test_charger(state: EvseSlacState | RunState, make: Any) -> None:
         _still_matches_as_charger(bench)
 
 
-@pytest.mark.parametrize(("state", "make"), list(_benches()))
+@together(("state", "make"), list(_benches()))
 def test_charger_with_something_wrong(state: EvseSlacState | RunState, make: Any) -> None:
     for message in MESSAGES:
         bench = make()

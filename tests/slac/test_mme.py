@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.slac.strategies import messages
+from tests.together import together
 from v2g.errors import FrameError
 from v2g.slac import mme, vendor
 from v2g.slac.layout import Mme
@@ -19,7 +20,7 @@ _VECTORS = [
 _PEV, _EVSE = bytes.fromhex("020000000201"), bytes.fromhex("020000000101")
 
 
-@pytest.mark.parametrize("vector", _VECTORS, ids=lambda v: v["name"])
+@together("vector", _VECTORS, ids=lambda v: v["name"])
 def test_frames_equal_those_of_an_independent_implementation(vector) -> None:
     wire = bytes.fromhex(vector["frame"])
     cls = getattr(mme, vector["name"])
@@ -33,7 +34,7 @@ def test_frames_equal_those_of_an_independent_implementation(vector) -> None:
     assert mme.encode(MmeFrame(wire[:6], wire[6:12], message)) == wire
 
 
-@pytest.mark.parametrize(
+@together(
     ("message", "mmtype", "payload", "length"),
     [
         (mme.CmSlacParmReq, 0x6064, 10, 60),

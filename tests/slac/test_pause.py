@@ -4,6 +4,7 @@ import pytest
 
 from tests.slac.benches import EvBench, EvseBench
 from tests.slac.conftest import Line, Station
+from tests.together import together
 from v2g.iec61851.pilot import PilotState
 from v2g.slac import mme
 from v2g.slac.ev import EvSlacConfig, EvState
@@ -137,7 +138,7 @@ def test_only_a_matched_link_can_pause_and_only_a_paused_one_wake() -> None:
             assert charger.core.state is state
 
 
-@pytest.mark.parametrize("state", EvseSlacState)
+@together("state", EvseSlacState)
 def test_an_error_leaves_and_lets_the_vehicle_start_over(state: EvseSlacState) -> None:
     bench = EvseBench().reach(state)
     bench.core.error("session_failed", bench.now)
@@ -153,7 +154,7 @@ def test_an_error_leaves_and_lets_the_vehicle_start_over(state: EvseSlacState) -
     assert bench.match()
 
 
-@pytest.mark.parametrize("state", EvState)
+@together("state", EvState)
 def test_leaving_takes_a_fresh_key_where_there_was_one(state: EvState) -> None:
     bench = EvBench().reach(state)
     joined = state in (

@@ -6,6 +6,7 @@ import pytest
 
 from deploy.stream.keyed import Stream, is_record, offered, passed, record_of
 from tests.stream.fleet import LATE_MS, embedded, fleet
+from tests.together import together
 from v2g.battery.detectors import DetectorSettings
 
 
@@ -29,9 +30,7 @@ def test_records_out_of_order_and_repeated_give_the_same_findings(seed: int) -> 
     assert len(expected) > 3
 
 
-@pytest.mark.parametrize(
-    "line", [b"", b"no record", b"[]", b'{"ev": 1}', b"\xff\xfe", b"[" * 10_000, fleet(1, 1)[0][:-1]]
-)
+@together("line", [b"", b"no record", b"[]", b'{"ev": 1}', b"\xff\xfe", b"[" * 10_000, fleet(1, 1)[0][:-1]])
 def test_what_is_no_record_is_known_as_such(line: bytes) -> None:
     assert not is_record(line)
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.together import together
 from v2g.telemetry.absence import says_no_value
 from v2g.telemetry.mapping import CanMapping
 
@@ -20,7 +21,7 @@ def decoded(layout: str, target: str, names: str, code: int, *more: str, frame_i
     return mapped.values.get(target)
 
 
-@pytest.mark.parametrize(
+@together(
     ("layout", "target", "names", "code", "expected"),
     [
         ("0|8@1+ (0.5,0) [0|100]", SOC, '100 "Reserve"', 100, 50.0),
@@ -52,7 +53,7 @@ def test_a_named_state_is_no_number_unless_its_entry_is_a_value(
     assert decoded(layout, target, names, code) == expected
 
 
-@pytest.mark.parametrize(
+@together(
     "label",
     ["SNA", "Not available", "NotAvailable", "NOT_AVAIL", "n/a", "N.A.", "Invalid", "InvalidValue", "Error", "Init",
      "DI_UI_SPEED_SNA", "SensorFault", "reserved", "Undefined", "unknown", "Signal nicht verfügbar", "nicht_verfuegbar",
@@ -63,7 +64,7 @@ def test_names_that_say_that_there_is_no_value(label: str) -> None:
     assert says_no_value(label)
 
 
-@pytest.mark.parametrize(
+@together(
     "label", ["Reserve", "Zero", "Full", "Max", "50 %", "Open", "Closed", "Not charging", "Half", "Nominal", "No load"]
 )
 def test_names_that_may_be_values_or_states(label: str) -> None:
@@ -75,7 +76,7 @@ J1939 = (FORMAT, f'BA_ "VFrameFormat" BO_ {0x98FEF1FE} 3;')
 OTHER = (FORMAT, f'BA_ "VFrameFormat" BO_ {0x98FEF1FE} 1;')
 
 
-@pytest.mark.parametrize(
+@together(
     ("layout", "target", "code", "more", "expected"),
     [
         ("0|8@1+ (1,-40) [-40|210]", CELSIUS, 0xFF, (), None),

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.telemetry.mirror import BatchMirror
+from tests.together import together
 from v2g.telemetry.batch import CONTEXT_S, PROMPT_S, Band, Bands, Batcher
 from v2g.telemetry.mapping import normalised
 from v2g.telemetry.priority import Prioritiser, Priority
@@ -174,7 +175,7 @@ def is_reported(before: dict[str, float], after: dict[str, float], **options: An
 
 
 @pytest.mark.requirement("R210")
-@pytest.mark.parametrize("name", [name for name, each in SIGNALS.items() if not name.startswith("location.")])
+@together("name", [name for name, each in SIGNALS.items() if not name.startswith("location.")])
 def test_each_signal_has_a_dead_band_in_its_unit(name: str) -> None:
     signal = SIGNALS[name]
     assert signal.resolution <= signal.dead_band <= (signal.maximum - signal.minimum)

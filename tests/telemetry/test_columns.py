@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from csms.telemetry.rules import read_delivery
 from tests.telemetry.columns import TAGGED
+from tests.together import together
 from v2g.energy.settlement.checkpoints import Copy
 from v2g.errors import CodecError
 from v2g.telemetry.batch import Batcher
@@ -102,7 +103,7 @@ def columns(**changes: object) -> bytes:
     return msgspec.msgpack.encode(tuple((fields | changes).values()))
 
 
-@pytest.mark.parametrize(
+@together(
     "changes",
     [
         {"form": 5},

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.telemetry.receiver import Place, apart_m, drive, epoch, sentence, track
+from tests.together import together
 from v2g.observe import Observe
 from v2g.telemetry.gnss import MAX_REPORT, MAX_SENTENCE, Fix, FixReader, PositionWatch
 from v2g.telemetry.signals import LATITUDE, LONGITUDE
@@ -50,7 +51,7 @@ def test_dilution_and_time_are_kept_and_a_fix_is_not_told_twice() -> None:
     assert (only.quality, only.hdop) == (2, 1.0)
 
 
-@pytest.mark.parametrize(
+@together(
     "line",
     [
         sentence("GPGGA,123519,4867.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,"),  # 67 minutes

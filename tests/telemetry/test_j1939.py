@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.telemetry.j1939 import packets
+from tests.together import together
 from v2g.telemetry.j1939 import LONGEST, PACKET_S, TRUCK_SIGNALS, Broadcasts, TruckBus, truck_dbc
 from v2g.telemetry.mapping import Mapped
 from v2g.telemetry.signals import SIGNALS
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.requirement("R212")
 TRUCK = cantools.database.load_string(truck_dbc())
 
 
-@pytest.mark.parametrize(
+@together(
     ("frame_id", "data", "values"),
     [
         (0x18FEF100, "f30050ffffffffff", {"vehicle.speed": 80.0}),
@@ -37,7 +38,7 @@ def test_a_frame_is_the_published_quantity_in_our_unit(frame_id: int, data: str,
     assert mapped.values == pytest.approx(values, abs=1e-6)
 
 
-@pytest.mark.parametrize("source", TRUCK_SIGNALS)
+@together("source", TRUCK_SIGNALS)
 def test_each_group_is_read_from_any_source_and_its_codes_of_absence_are_none(source: str) -> None:
     message = TRUCK.get_message_by_name(source.partition(".")[0])
     frame_id = message.frame_id & ~0xFF | 0x21

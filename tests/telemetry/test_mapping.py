@@ -8,6 +8,7 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from tests.telemetry.makes import MAKES
+from tests.together import together
 from v2g.dbc import identity
 from v2g.errors import ConfigError
 from v2g.telemetry.batch import Batcher
@@ -57,7 +58,7 @@ def test_golden_frame_of_little_endian_and_big_endian_makes_is_the_same_signal()
 
 
 @pytest.mark.requirement("R63", "R67")
-@pytest.mark.parametrize(
+@together(
     ("numbers", "unit", "target", "value"),
     [
         ("(1,0)", "mV", "battery.cell_voltage.max", 4.0),

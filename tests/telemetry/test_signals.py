@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.errors import CodecError
 from v2g.telemetry.signals import CONTEXTS, MAX_UTC_MS, SIGNALS, Key, Record, decode_key, decode_record, encode_record
 
@@ -51,7 +52,7 @@ def test_a_damaged_record_is_a_record_or_one_documented_error(record: Record, da
 
 
 @pytest.mark.requirement("R53")
-@pytest.mark.parametrize(
+@together(
     ("field", "message"),
     [
         ({"schema": "v2g-telemetry/9"}, "0x2B9"),
@@ -116,7 +117,7 @@ def test_a_record_larger_than_the_bound_is_refused_for_that() -> None:
         decode_record(b'{"ev":"a","boot":1,"seq":1}' + b" " * 65536)
 
 
-@pytest.mark.parametrize("name", ["a/b", "+", "#", "$x", "", "a" * 65, "a\n", "a b", "\u00e4"])
+@together("name", ["a/b", "+", "#", "$x", "", "a" * 65, "a\n", "a b", "\u00e4"])
 def test_a_name_that_cannot_be_a_level_of_a_topic_is_no_pseudonym(name: str) -> None:
     with pytest.raises(CodecError, match="no usable"):
         decode_key(json.dumps({"ev": name, "boot": 1, "seq": 1}).encode())

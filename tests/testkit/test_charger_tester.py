@@ -22,6 +22,7 @@ from secc.config import load_config
 from secc.session.ports import StopRequested
 from tests.io.tls.support import other_pki
 from tests.secc_toml import identity
+from tests.together import together
 from tests.waiting import until
 from v2g.errors import TimeoutExpired
 from v2g.io.runtime.clock import Clock
@@ -316,7 +317,7 @@ def test_the_command_lists_its_cases() -> None:
     assert output.splitlines()[0].startswith("SECC-SDP-tls\t")
 
 
-@pytest.mark.parametrize(
+@together(
     ("words", "said"),
     [
         (("--only", "nothing"), "no case named nothing"),

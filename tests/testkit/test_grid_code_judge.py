@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.energy.frequency_trace import GridTrace
 from v2g.energy.grid_code import presets
 from v2g.errors import CodecError
@@ -35,7 +36,7 @@ def recorded(one: GridCodeCase, share: Callable[[float, float], float]) -> list[
     return found
 
 
-@pytest.mark.parametrize(
+@together(
     ("slope", "settles_s", "right"),
     [(40, 0.3, True), (41, 1.5, True), (33, 0.3, False), (48, 0.3, False), (40, 3.0, False), (0, 0, False)],
 )

@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
+from tests.together import together
 from v2g.errors import CertificateError
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.sdp import SdpResponse, Security, encode_response
@@ -28,7 +29,7 @@ def case(expect: Expect, **fields: str) -> Case:
     return Case(id="SECC-SEQ-DC-x", title="x", required="x", scripts=(script,), **fields)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
+@together(
     ("changes", "verdict", "found"),
     [
         ({}, Verdict.PASS, "answers ServiceDetailRes FAILED_SequenceError, closes after 0.1 s"),
@@ -91,7 +92,7 @@ def test_a_fault_on_the_way_fails_whatever_the_case_is_about() -> None:
     assert judge(case(REFUSED, open="sources disagree"), seen) == (Verdict.FAIL, "300 V")
 
 
-@pytest.mark.parametrize(
+@together(
     ("expect", "seen", "verdict"),
     [
         (Expect(within=(60.0, 61.0)), Seen(closed_s=60.4), Verdict.PASS),

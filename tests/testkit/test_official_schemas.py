@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.together import together
 from v2g.ocpp.routes import Version
 from v2g_testkit.official_schemas import FrameJudge
 
@@ -18,7 +19,7 @@ def test_valid_frames_both_ways_are_nothing_to_speak_of(version: Version) -> Non
     assert judge.judge("[2", from_station=True) is None  # no frame: OCPP-J's own rules
 
 
-@pytest.mark.parametrize(
+@together(
     ("frame", "fault"),
     [
         (BOOT.replace("PowerUp", "Boredom"), 'BootNotificationRequest: $.reason: "Boredom" is not one of'),

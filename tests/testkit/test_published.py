@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.together import together
 from v2g.iso15118.d20.charts import Family
 from v2g_cli.conform.report import write_pages
 from v2g_testkit.cases.case import Case, Result, Verdict
@@ -53,7 +54,7 @@ def test_cases_of_other_editions_repeat_published_ones_and_keep_their_names(edit
     assert len(repeated) > 60
 
 
-@pytest.mark.parametrize(
+@together(
     ("edition", "published_id", "found"),
     [
         (Edition.ISO2, "CableCheck_003", {"TC_SECC_DC_VTB_CableCheck_003"}),

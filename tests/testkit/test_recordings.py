@@ -24,6 +24,7 @@ from tests.iso15118.din.recordings import (
     Recorded,
     recording,
 )
+from tests.together import together
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.sequence import is_failed
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
@@ -65,7 +66,7 @@ def recorded_at(name: str, body: Any) -> int:
     return own if datetime.fromtimestamp(own, UTC).date() == day.date() else round(day.timestamp())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@together("name", NAMES)
 def test_real_chargers_are_blamed_for_what_they_did_only(name: str) -> None:
     found: set[str] = set()
     for connection in {each.connection for each in recording(name)}:
@@ -80,7 +81,7 @@ def test_real_chargers_are_blamed_for_what_they_did_only(name: str) -> None:
     assert found == {f"wrong: {each}" for each in CHARGER_FAULTS[name]}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@together("name", NAMES)
 def test_a_recorded_new_session_is_one(name: str) -> None:
     case = next(each for each in CHARGERS[Edition.DIN].cases(Family.DC) if each.id == "SECC-SessionSetup-DIN-good")
     codes = case.scripts[-1].expect.codes
@@ -125,7 +126,7 @@ def heard(name: str, connection: int) -> Seen:
 CONNECTIONS: Final = [(name, each.connection) for name in NAMES for each in of_kind(name, "SessionSetupRes")]
 
 
-@pytest.mark.parametrize(("name", "connection"), CONNECTIONS)
+@together(("name", "connection"), CONNECTIONS)
 def test_recorded_vehicles_are_blamed_for_what_they_did_only(name: str, connection: int) -> None:
     case = next(each for each in VEHICLES[Edition.DIN].cases(Family.DC) if each.group == "RUN")
     verdict, why = judge(case, [heard(name, connection)])

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.together import together
 from v2g.errors import RefusedError
 from v2g.iso15118.d20.messages import schedules as iso
 from v2g.iso15118.d20.messages.common_types import RationalNumber
@@ -163,7 +164,7 @@ def test_a_rule_has_its_parking_emission_and_share() -> None:
     assert rule(carbonDioxideEmission=65_536).carbon_dioxide_emission == 65_535, "16 bits"
 
 
-@pytest.mark.parametrize(
+@together(
     ("start", "fee", "expected"),
     [
         (0, (32_767, 127), (32_767, 127)),
@@ -269,7 +270,7 @@ def levels(found: Any) -> tuple[int, int, list[tuple[int, int]]]:
     return found.time_anchor, found.number_of_price_levels, pairs
 
 
-@pytest.mark.parametrize(
+@together(
     ("given", "count", "expected", "number_of"),
     [
         ([(3600, 0), (1800, 1)], 2, [(3600, 0), (1800, 1)], 2),

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.together import together
 from v2g.energy.price_plan import Tax
 from v2g.energy.settlement.costing import Bill, Line, Period
 from v2g.errors import OcppError
@@ -56,7 +57,7 @@ def test_one_total_stands_for_the_other(total: dict[str, float], excl_tax: int, 
     assert (found.excl_tax, found.incl_tax) == (excl_tax, incl_tax)
 
 
-@pytest.mark.parametrize(
+@together(
     ("currency", "code"), [("eur", "EUR"), ("UsD", "USD"), ("", "XXX"), ("EU", "XXX"), ("E1R", "XXX"), ("€", "XXX")]
 )
 def test_what_is_no_code_of_iso_4217_is_that_of_no_currency(currency: str, code: str) -> None:

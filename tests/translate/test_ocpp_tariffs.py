@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.ocpp.official import validator
+from tests.together import together
 from v2g.energy.price_plan import Bound, Charge, PricePlan, Rate, Tax, When
 from v2g.energy.settlement.costing import bill
 from v2g.energy.settlement.intervals import Registers
@@ -92,7 +93,7 @@ def test_holidays_become_dates_and_the_days_between_them() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@together(
     ("when", "spans"),
     [
         (When(holidays=True, from_day=date(2026, 6, 1)), [("2026-12-25", "2026-12-26")]),
@@ -243,7 +244,7 @@ def energy(**conditions: Any) -> Tariff:
     return Tariff(tariff_id="t", currency="EUR", energy=TariffEnergy(prices=(price,)))
 
 
-@pytest.mark.parametrize(
+@together(
     ("tariff", "why"),
     [
         (energy(start_time_of_day="24:00"), "invalid"),

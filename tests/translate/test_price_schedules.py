@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.energy.price_plan import Bound, Charge, PricePlan, Rate, Tax, Use, When
 from v2g.energy.settlement.costing import bill
 from v2g.energy.settlement.intervals import Registers
@@ -119,7 +120,7 @@ def test_what_is_fed_back_is_paid_below_zero_with_its_taxes() -> None:
     assert paid == [Fraction("0.238"), Fraction("0.119"), Fraction("0.238")]
 
 
-@pytest.mark.parametrize(
+@together(
     "changes",
     [
         {"energy": charge((300_000, When(max_energy_wh=10_000)), (400_000, When()))},

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.together import together
 from v2g.energy.price_plan import Bound, Charge, PricePlan, Rate, Tax, Use, When
 from v2g.errors import RefusedError
 from v2g.ocpp.messages import price_schedules as wire
@@ -204,7 +205,7 @@ BRANDS = ("payment_brand", "payment_recognition")
 CLOCK = {"from_minute": 60, "to_minute": 120, "weekdays": (0,), "holidays": True}
 
 
-@pytest.mark.parametrize("name", [*IN_USE, *BRANDS])
+@together("name", [*IN_USE, *BRANDS])
 def test_what_a_price_may_depend_on(name: str) -> None:
     """A schedule of prices is of power and time; one of pauses of their length."""
     when = When(**{name: "x" if name in BRANDS else 600})
@@ -218,7 +219,7 @@ def test_what_a_price_may_depend_on(name: str) -> None:
 LOADS = charge(("0.1", When(min_charging_s=60)))
 
 
-@pytest.mark.parametrize(
+@together(
     ("changes", "what"),
     [
         ({"energy": LOADS}, "such conditions of energy"),
@@ -294,7 +295,7 @@ def test_a_tax_rate_has_as_many_digits_as_fit(ppm: int, expressible: bool) -> No
     assert refused(energy=charge(("1", When()), taxes=(Tax(kind="odd", ppm=ppm),))) is not expressible
 
 
-@pytest.mark.parametrize(
+@together(
     ("least", "greatest", "expected", "net"),
     [
         (Bound(excl_tax="1.5"), None, ("1.5", None), True),
@@ -315,7 +316,7 @@ def test_bounds_are_both_with_taxes_or_both_without(
     assert [each.applies_to_minimum_maximum_cost for each in found.tax_rules] == [net]
 
 
-@pytest.mark.parametrize(
+@together(
     ("changes", "expressible"),
     [
         ({"least": Bound(excl_tax="1"), "greatest": Bound(incl_tax="9")}, False),

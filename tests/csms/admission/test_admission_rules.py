@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import pytest
 from msgspec.structs import asdict
 
 from csms.admission.rules import (
@@ -194,7 +193,7 @@ def test_a_certificate_is_refused_with_the_remedy_for_its_fault(reason: str, giv
 LONG = "0123456789" * 50
 
 
-@pytest.mark.parametrize(
+@together(
     ("make", "length"),
     [
         (lambda: wrong_path(LONG, "/", 2), 200),

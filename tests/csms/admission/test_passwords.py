@@ -30,7 +30,7 @@ def test_passwords_that_stations_can_have_are_taken(password: str) -> None:
     check_password(password)
 
 
-@pytest.mark.parametrize("password", ["", "short", "x" * 15, "x" * 41, "x" * 20 + "\n", "x" * 20 + "\0"])
+@together("password", ["", "short", "x" * 15, "x" * 41, "x" * 20 + "\n", "x" * 20 + "\0"])
 def test_passwords_that_stations_could_not_have_are_refused(password: str) -> None:
     with pytest.raises(RefusedError) as refused:
         check_password(password)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.alerts.rules import RULES, Observed, Rule, RuleChange, RuleName, contradiction, reports, rules_of
+from tests.together import together
 
 NOW = 10**12
 HOT: RuleName = "over_temperature"
@@ -54,7 +55,7 @@ def begun(name: RuleName, values: dict[str, float], active: set[str], rule: Rule
     return {each.subject: each.raised for each in found}
 
 
-@pytest.mark.parametrize(
+@together(
     ("name", "value", "active", "expected"),
     [
         (HOT, 80.0, False, None),

@@ -24,6 +24,7 @@ from csms.alerts.rules import (
     may_read,
     readable,
 )
+from tests.together import together
 from v2g.events import Severity
 
 NOW = 10**12
@@ -240,7 +241,7 @@ def test_a_driver_reads_alerts_of_its_vehicles_alone() -> None:
 
 
 @pytest.mark.requirement("R125", "R113")
-@pytest.mark.parametrize(
+@together(
     ("about", "expected"),
     [
         ({}, {"ops", "admin"}),

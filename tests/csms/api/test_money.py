@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.http.parameters import Money, money_of
+from tests.together import together
 from v2g.units import decimals_of, micro_of
 
 
 @pytest.mark.requirement("R33", "R44")
-@pytest.mark.parametrize(
+@together(
     ("micro", "currency", "text"),
     [
         (12_000_000, "JPY", "12"), (12_500_000, "JPY", "12.5"), (-12_500_000, "EUR", "-12.50"), (0, "EUR", "0.00"),

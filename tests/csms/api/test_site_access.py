@@ -13,6 +13,7 @@ from csms.http.parameters import Paged, page_of
 from csms.http.problems import ApiError
 from csms.http.site_access import carry_out, is_seen, may_ask, refusal, rule_of
 from csms.sites.rules import Site
+from tests.together import together
 
 SITES = Sites(frozenset({"north"}), frozenset({"CS-NORTH"}))
 LIMITED = Principal("ada", Role.ADMIN, sites=SITES)
@@ -77,7 +78,7 @@ _CALL = Call(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@together(
     ("operation", "rule"),
     [
         (answering(None, Plain), "refused"),
@@ -147,7 +148,7 @@ def test_of_lists_only_what_is_of_the_sites_is_shown(wrap: Any) -> None:
     assert len(getattr(whole := asked(operation, principal=UNLIMITED), "items", whole)) == 3
 
 
-@pytest.mark.parametrize(
+@together(
     ("answer", "shown"),
     [
         (MINE, True),
@@ -181,7 +182,7 @@ def test_what_does_not_say_that_it_is_of_the_sites_is_refused(answer: Any, *, sh
     assert (refused.value.status, refused.value.code) == (403, "site")
 
 
-@pytest.mark.parametrize(
+@together(
     ("parameters", "why"),
     [
         (Both(station_id="CS-NORTH"), ""),

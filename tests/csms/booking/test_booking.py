@@ -42,6 +42,7 @@ from tests.csms.settlement.lies import (
     signal_at,
 )
 from tests.csms.support import utc
+from tests.together import together
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.operator import tariff_digest
 from v2g.energy.settlement.records import (
@@ -591,7 +592,7 @@ def compared(story: Story, seen: SeenTransaction) -> Finding | None:
     return judged(story, known).finding
 
 
-@pytest.mark.parametrize(
+@together(
     ("given", "said"),
     [
         ([(0, 0), (40, 4)], None),

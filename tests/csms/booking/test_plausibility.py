@@ -25,6 +25,7 @@ from csms.booking.plausibility import (
     rating_of,
 )
 from csms.transactions.rules import EXPORT_REGISTER, IMPORT_REGISTER, Dated, Event, Kind, Sample, Transaction, merge
+from tests.together import together
 from v2g.energy.settlement.intervals import Registers
 from v2g.energy.settlement.pieces import Usage
 
@@ -356,7 +357,7 @@ def test_a_coarse_register_in_kwh_may_step_by_its_resolution() -> None:
         assert (not found.findings) == exact
 
 
-@pytest.mark.parametrize(
+@together(
     ("values", "reason", "detail", "proposed_wh"),
     [
         ((0, 909_948, 910_000, 910_031), "rise", "left out: 0 Wh", 83),
@@ -390,7 +391,7 @@ def test_what_cannot_be_is_left_out_or_a_new_base(
     assert judged(*exported).export_mwh == proposed_wh * 1000, "in both directions"
 
 
-@pytest.mark.parametrize(
+@together(
     ("offline", "by_ms", "held"),
     [
         (False, CLOCK_MS, False),
@@ -548,7 +549,7 @@ def test_a_begin_above_the_end_before_needs_another_transaction_between() -> Non
         assert reasons(judged(*coarse, about=about)) == found, "its resolution is 1 kWh"
 
 
-@pytest.mark.parametrize(
+@together(
     ("offline", "received_min", "away_min", "free_min", "found"),
     [
         ((0, 1, 2), 2, 0, None, []),
@@ -590,7 +591,7 @@ def test_a_station_s_own_cost_is_for_the_energy_of_its_register() -> None:
         assert reasons(judged(*events)) == found
 
 
-@pytest.mark.parametrize(
+@together(
     ("power", "discharge", "connectors", "expected"),
     [
         (None, None, [], (UNKNOWN_RATING_W, UNKNOWN_RATING_W)),
@@ -616,7 +617,7 @@ def test_power_may_be_a_tenth_above_the_rating_both_ways() -> None:
     assert found == [True, False, True, True, False]
 
 
-@pytest.mark.parametrize(
+@together(
     ("wh_each", "unit", "watts", "held"),
     [
         (11, "Wh", 11_000, True), (0, "Wh", 11_000, True), (11_000, "Wh", 11_000, False), (11, "kWh", 11_000, False),
@@ -641,7 +642,7 @@ def test_a_register_in_kwh_that_is_labelled_wh_is_held_by_the_power(
         )
 
 
-@pytest.mark.parametrize(
+@together(
     ("wh_each", "flow", "by"),
     [
         (11, {"Current.Import": (16, "A")}, "current"),

@@ -20,6 +20,7 @@ from csms.booking.plausibility import (
 )
 from csms.transactions.rules import EXPORT_REGISTER, IMPORT_REGISTER, Event, Kind, Sample, Transaction, merge
 from tests.csms.support import utc
+from tests.together import together
 from v2g.energy.settlement.intervals import Registers
 from v2g.energy.settlement.pieces import Usage
 
@@ -109,7 +110,7 @@ def registers(*rows: tuple[int, int, int]) -> tuple[Registers, ...]:
 # -- what is given and what is proposed
 
 
-@pytest.mark.parametrize(
+@together(
     ("power", "discharge", "connectors", "expected"),
     [
         (None, None, [], (400_000, 400_000)),
@@ -263,7 +264,7 @@ def test_a_phase_elsewhere_lacks_nothing_where_a_register_is_at_the_outlet() -> 
 # -- the resolution of registers in kWh
 
 
-@pytest.mark.parametrize(
+@together(
     ("values", "found"),
     [
         (("10", "9"), []),

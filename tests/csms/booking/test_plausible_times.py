@@ -19,6 +19,7 @@ from csms.booking.plausibility import (
 )
 from csms.transactions.rules import EXPORT_REGISTER, IMPORT_REGISTER, Event, Kind, Sample, merge
 from tests.csms.support import utc
+from tests.together import together
 from v2g.energy.settlement.pieces import Usage
 
 pytestmark = pytest.mark.requirement("R194")
@@ -341,7 +342,7 @@ def test_without_a_transaction_before_nothing_is_known_of_between() -> None:
     assert details(judged(begun(), ended(), about=knowing(left_mwh=(900_000, None), since=()))) == []
 
 
-@pytest.mark.parametrize(
+@together(
     ("ended_ms", "shown", "most_wh", "when"),
     [
         (START - HOUR, (START - HOUR, 950_000), 991, "950 Wh after tx-2"),  # 40 Wh of 2 h at 20 W, 1 Wh is rounded
@@ -538,7 +539,7 @@ def test_1_a_on_three_phases_is_no_charging(value: float, held: bool) -> None:
     assert details(judged(begun(), state, going_on, about=knowing(by_state=True))) == [], "more states may come"
 
 
-@pytest.mark.parametrize(
+@together(
     ("values", "unit", "held"),
     [
         ((1000, 1001), "Wh", False),
@@ -610,7 +611,7 @@ def test_a_rise_is_shown_with_how_long_it_lasted(seconds: int, text: str) -> Non
     assert f"in {text}, at {utc(at_ms)}" in found[0][1]
 
 
-@pytest.mark.parametrize(
+@together(
     ("reason", "advice"),
     [
         ("clock", "Look at the station's clock; release it if the energy is right"),

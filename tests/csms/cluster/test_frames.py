@@ -3,17 +3,17 @@
 import json
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.cluster.frames import HIDDEN, presentable, without_tokens
+from tests.together import together
 
 SECRET = "correct-horse-battery"
 PASSWORD = {"component": {"name": "SecurityCtrlr"}, "variable": {"name": "BasicAuthPassword"}}
 
 
-@pytest.mark.parametrize(
+@together(
     "payload",
     [
         {"setVariableData": [{**PASSWORD, "attributeValue": SECRET}]},

@@ -1,8 +1,7 @@
 """Which responders and lists may be asked: URLs are compared as servers read them."""
 
-import pytest
-
 from csms.trust.rules import may_ask
+from tests.together import together
 
 ALLOWED = (
     "https://[", "https:///lost/", "https://pki.example/ocsp/", "http://crl.example:8080/", "http://ca.example",
@@ -10,7 +9,7 @@ ALLOWED = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@together(
     "url",
     [
         "https://pki.example/ocsp/",
@@ -28,7 +27,7 @@ def test_what_is_below_an_allowed_one_may_be_asked(url: str) -> None:
     assert may_ask(url, ALLOWED)
 
 
-@pytest.mark.parametrize(
+@together(
     "url",
     [
         "",

@@ -66,7 +66,7 @@ def test_a_report_has_each_control_as_it_was_set(default: bool, superseded: bool
         assert msgspec.to_builtins(control)[name].items() >= value.items()
 
 
-@pytest.mark.parametrize(
+@together(
     ("one", "other", "meet"),
     [
         ({}, {}, True),

@@ -38,6 +38,7 @@ from csms.firmware.rules import (
     turn_back,
     unreached,
 )
+from tests.together import together
 from v2g.errors import ConfigError
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.transactions import Reason
@@ -723,7 +724,7 @@ def test_what_is_scheduled_takes_nothing_of_the_budget_and_has_its_own() -> None
     assert overdue(plan, member, SCHEDULED_S * 1000 + patience_ms).state == "Failed"
 
 
-@pytest.mark.parametrize(("failures", "stations"), [(2, 5), (3, 14), (4, 40), (5, 67), (6, 96), (7, 132), (8, 179)])
+@together(("failures", "stations"), [(2, 5), (3, 14), (4, 40), (5, 67), (6, 96), (7, 132), (8, 179)])
 def test_how_many_failures_halt_a_campaign_is_what_the_page_says(failures: int, stations: int) -> None:
     plan = CampaignPlan(image=IMAGE)
     assert plan.test.stops(failures, stations)

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from csms.firmware.rules import Image, check_image
+from tests.together import together
 from v2g.errors import RefusedError
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -53,7 +54,7 @@ def test_a_certificate_is_valid_from_its_first_to_its_last_second() -> None:
         assert refused.value.reason == "firmware_certificate"
 
 
-@pytest.mark.parametrize(
+@together(
     "bad",
     [image(None), image(signature=None), image(signature="no base64!"), image(signature="𰆛"), image("PEM"), image("")],
 )

@@ -3,6 +3,7 @@
 import pytest
 
 from csms.mandates.rules import DebitAnswer, Mandate, MandateAnswer, debt_of
+from tests.together import together
 from v2g.energy.settlement.bookkeeping import Entry, Posting, Use
 from v2g.errors import RefusedError
 
@@ -32,7 +33,7 @@ def mandate(currency: str, most_micro: int = 10**12) -> Mandate:
 
 
 @pytest.mark.requirement("R42")
-@pytest.mark.parametrize(
+@together(
     ("currency", "owed", "debit"),
     [
         ("JPY", 495_980_000, 496_000_000),

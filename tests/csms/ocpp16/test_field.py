@@ -215,7 +215,7 @@ STARTS: Mapping[str, tuple[Mapping[str, object], int | None, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", STARTS)
+@together("name", STARTS)
 def test_a_start_is_read_as_it_is_meant(name: str) -> None:
     sent, meter, at = STARTS[name]
     if meter is None:
@@ -264,7 +264,7 @@ NUMBERS = {
 }
 
 
-@pytest.mark.parametrize("name", NUMBERS)
+@together("name", NUMBERS)
 def test_a_value_is_read_or_left_out_and_never_taken_for_another(name: str) -> None:
     sample, wanted = NUMBERS[name]
     value = {"timestamp": AT, "sampledValue": [] if sample is None else [sample]}
@@ -310,7 +310,7 @@ def test_powers_without_a_unit_are_in_kw_where_the_register_says_so_twice(name: 
     assert bridge.tolerated["power_in_kw"] == (name == "kW")
 
 
-@pytest.mark.parametrize("name", REGISTERS)
+@together("name", REGISTERS)
 def test_registers_in_kwh_that_are_labelled_wh_are_left_out_and_counted(name: str) -> None:
     start, sample, told = REGISTERS[name]
     bridge = Bridge(NOW_MS)

@@ -18,9 +18,10 @@ from csms.overview.rules import (
     trend,
     verdict,
 )
+from tests.together import together
 
 
-@pytest.mark.parametrize(
+@together(
     ("facts", "said"),
     [
         ({"known": 0, "critical": 3}, "No station has connected yet."),

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.payments.rules import Scanned, check_own_template, decode, is_valid
+from tests.together import together
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.web_payment import QrCode, address, check_template, totp
@@ -67,7 +68,7 @@ def test_an_address_says_station_evse_and_limits() -> None:
     assert (bare.station_id, bare.evse_id) == ("CS=1", None)
 
 
-@pytest.mark.parametrize(
+@together(
     ("url", "reason"),
     [
         ("https://qr.example/CS1000/1/aHicux89", "address"),

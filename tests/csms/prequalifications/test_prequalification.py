@@ -18,6 +18,7 @@ from csms.prequalifications.rules import (
     permitted,
 )
 from tests.csms.support import grid_signal
+from tests.together import together
 from v2g.energy.grid_signal import parse_grid_signal
 from v2g.ocpp.messages.charging_profiles import (
     ChargingProfile,
@@ -50,7 +51,7 @@ LATER = "prequalification {} is valid from 1970-01-01T00:00:00.060Z on"
 
 
 @pytest.mark.requirement("R45")
-@pytest.mark.parametrize(
+@together(
     ("records", "at_ms", "granted"),
     [
         ([record()], 0, ExportPermit(station_w=5000, until_ms=100)),
@@ -122,7 +123,7 @@ def test_a_smaller_record_takes_over_at_the_end_of_the_larger() -> None:
     assert next_change_ms(smaller, 200) is None
 
 
-@pytest.mark.parametrize(
+@together(
     ("granted", "export_w"),
     [
         (OPEN, 10_000),
@@ -191,7 +192,7 @@ def profile(unit: Any = "W", **period: Any) -> ChargingProfile:
     )
 
 
-@pytest.mark.parametrize(
+@together(
     ("unit", "period", "export_w"),
     [
         ("W", {"limit": 11_000.0}, 0),

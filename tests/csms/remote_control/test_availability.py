@@ -1,8 +1,7 @@
 """Orders about availability: which connectors they are about, and when they have come true."""
 
-import pytest
-
 from csms.remote_control.rules import OPEN, Order, covers, fulfilled, statuses_of
+from tests.together import together
 from v2g.ocpp.messages.base import EVSE, Component, Variable
 from v2g.ocpp.messages.diagnostics import EventData
 
@@ -39,7 +38,7 @@ def test_an_order_begins_at_once_and_is_planned() -> None:
     assert frozenset({"Planned", "Sent", "Accepted", "Scheduled"}) == OPEN
 
 
-@pytest.mark.parametrize(
+@together(
     ("component", "variable", "value", "evse", "status"),
     [
         ("Connector", "AvailabilityState", "Occupied", EVSE(id=2, connector_id=1), "Occupied"),

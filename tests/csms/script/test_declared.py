@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from csms.script.declared import read_script
+from tests.together import together
 from v2g.errors import ConfigError
 
 GOOD = """
@@ -41,7 +42,7 @@ def test_a_script_says_what_it_says() -> None:
     assert script.versions == ("2.1", "2.0.1")
 
 
-@pytest.mark.parametrize(
+@together(
     ("old", "new", "line", "said", "hint"),
     [
         ("    times: 2", "    tiems: 2", 5, "unknown key", "did you mean 'times'?"),
@@ -111,7 +112,7 @@ def test_a_payload_that_breaks_the_schema_may_be_sent_on_purpose() -> None:
     read_script("answers: [{action: Heartbeat, do: answer, payload: {currentTime: 7}, unchecked: true}]", "a.yaml")
 
 
-@pytest.mark.parametrize("text", ["[]", "answers: 3", "answers: [[]]", "a: [", "\0", "answers: [{action: [1]}]"])
+@together("text", ["[]", "answers: 3", "answers: [[]]", "a: [", "\0", "answers: [{action: [1]}]"])
 def test_what_is_no_script_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         read_script(text, "script.yaml")

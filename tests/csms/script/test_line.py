@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from csms.script.declared import StationScript, read_script
 from csms.script.station import CloseNow, Line, ScriptedLine, ScriptReport, SendText, report, settled
+from tests.together import together
 from v2g.ocpp.routes import Version
 
 BOOT = {"reason": "PowerUp", "chargingStation": {"model": "M", "vendorName": "V"}}
@@ -117,7 +118,7 @@ def test_an_answer_may_come_late_or_never() -> None:
     assert meeting.closed == 1011
 
 
-@pytest.mark.parametrize(
+@together(
     ("how", "wrong"),
     [
         ("not_json", lambda text: not _is_json(text)),

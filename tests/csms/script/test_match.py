@@ -2,9 +2,8 @@
 
 from typing import Any
 
-import pytest
-
 from csms.script.payloads import check_conditions, matches, unmet
+from tests.together import together
 
 EVENT = {
     "eventType": "Started",
@@ -15,7 +14,7 @@ EVENT = {
 }
 
 
-@pytest.mark.parametrize(
+@together(
     "condition",
     [
         {},
@@ -39,7 +38,7 @@ def test_what_fits(condition: dict[str, Any]) -> None:
     assert list(check_conditions(condition)) == []
 
 
-@pytest.mark.parametrize(
+@together(
     "condition",
     [
         {"eventType": "Ended"},

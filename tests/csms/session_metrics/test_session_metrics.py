@@ -8,6 +8,7 @@ import pytest
 
 from csms.alerts.rules import RULES, RuleName
 from csms.session_metrics.rules import REFERENCE, StationTracks, apart, drift, figures, levels, restarted, taken
+from tests.together import together
 from v2g.hardware.session_metrics import METRICS, MetricName, SessionMetrics, read_session_metrics
 
 SOUND: Mapping[MetricName, tuple[float, float]] = {
@@ -94,7 +95,7 @@ FAULTS: Mapping[str, Mapping[MetricName, float]] = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@together("name", FAULTS)
 @pytest.mark.requirement("R38", "R179")
 def test_injected_faults_are_found_within_20_sessions(name: str) -> None:
     for seed in range(10):
@@ -108,7 +109,7 @@ def test_injected_faults_are_found_within_20_sessions(name: str) -> None:
         assert min(ended) <= RULES["station_drifts"].clear, "after the repair"
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@together("name", FAULTS)
 def test_a_station_that_has_had_its_fault_from_the_first_session_differs_from_its_kind(name: str) -> None:
     park = Park(15, seed=3)
     for station in range(1, 15):

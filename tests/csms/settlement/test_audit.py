@@ -14,6 +14,7 @@ from csms.settlements.store import JournalRow
 from csms.settlements.work import correct_journal, receipt_of, settle_journal
 from tests.csms.settlement.journals import SESSION, T0, journal
 from tests.csms.support import STATION
+from tests.together import together
 from v2g.energy.settlement.bookkeeping import Posting, Use, period_of, reversal_of
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.corrections import sign_corrections
@@ -221,7 +222,7 @@ CHANGES: dict[str, tuple[Callable[[SessionRows], SessionRows], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("what", CHANGES)
+@together("what", CHANGES)
 def test_a_change_of_a_session_is_found(what: str) -> None:
     change, expected = CHANGES[what]
     assert findings(change(twice())) == expected
@@ -258,7 +259,7 @@ def test_a_signature_of_corrections_that_does_not_hold_is_found() -> None:
     assert found.startswith(f"the journal: journal:{len(lines)}: the operator's signature")
 
 
-@pytest.mark.parametrize(
+@together(
     ("closed", "closed_ms", "period", "found"),
     [
         (MONTH, BOOKED_MS - 1, AFTER, []),
@@ -286,7 +287,7 @@ def closed(period: str, its: str, previous: str, key: SoftwareKey | None = OPERA
 UNSIGNED = "its digest is not the one that the operator signed"
 
 
-@pytest.mark.parametrize(
+@together(
     ("periods", "changed", "opened", "found"),
     [
         ([], (), ("2030-01",), []),

@@ -12,6 +12,7 @@ from csms.smart_charging.charging_plans import share_profile
 from csms.smart_charging.limits_in_force import evse_limits
 from csms.smart_charging.rules import Needs
 from csms.transactions.rules import Dated, Event, Sample, Transaction, merge
+from tests.together import together
 from v2g.energy.balancing import PHASES, Node, share
 
 FUSE_MA, UNBALANCE_MA = 40_000, 20_000
@@ -30,7 +31,7 @@ def place(number: int = 1, **more: Any) -> Place:
     return Place(station_id="S", evse_id=number, node="main", most_ma=32_000, **more)
 
 
-@pytest.mark.parametrize(
+@together(
     ("mode", "lines", "used", "sure"),
     [
         ("", "", (0, 1, 2), 1),  # nothing is known

@@ -21,6 +21,7 @@ from csms.smart_charging.charging_plans import (
 )
 from csms.smart_charging.profile_rules import problems
 from tests.ocpp.official import validator
+from tests.together import together
 from v2g.energy.balancing import Node
 from v2g.ocpp.messages.charging_profiles import (
     ChargingProfile,
@@ -192,7 +193,7 @@ def test_steps_end_with_the_schedule() -> None:
     assert [limit_at(found, START + second * 1000) for second in (-1, 0, 9, 10)] == [None, 5.0, 5.0, None]
 
 
-@pytest.mark.parametrize(
+@together(
     ("limit", "discharge", "number_phases", "unit", "phases", "turned"),
     [
         (12_000.0, None, None, "A", 3, (17.3, None)),

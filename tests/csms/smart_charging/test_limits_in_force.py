@@ -22,6 +22,7 @@ from csms.smart_charging.limits_in_force import (
 from csms.smart_charging.rules import Needs
 from csms.transactions.rules import Dated, Transaction
 from tests.csms.support import utc
+from tests.together import together
 from v2g.energy.limits import MOST_W
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.times import format_time
@@ -94,7 +95,7 @@ def test_what_a_profile_permits_over_time() -> None:
     assert steps_of(profile((0, None)), NOW) == ((NOON, MOST_W, MOST_W),)
 
 
-@pytest.mark.parametrize(
+@together(
     "more",
     [
         {"use_local_time": True}, {"randomized_delay": 60}, {"max_offline_duration": 60},
@@ -157,7 +158,7 @@ def test_a_set_point_permits_its_own_direction(mode: Any, setpoint: float | None
     assert steps_of(dynamic, NOW) == ((NOW, *permits),)
 
 
-@pytest.mark.parametrize(
+@together(
     ("before", "after", "is_higher"),
     [
         ([(NOW, 5_000, 0)], [(NOW, 5_000, 0)], False),
@@ -183,7 +184,7 @@ def test_whether_limits_rise(before: list[Any], after: list[Any], *, is_higher: 
     assert not rises([held_, other], wanted, NOW), "the highest of those in its place counts"
 
 
-@pytest.mark.parametrize(
+@together(
     ("period", "purpose", "most_w"),
     [
         ({"discharge_limit": -8_000.0, "operation_mode": "ExternalSetpoint"}, "TxProfile", 8_000),

@@ -17,6 +17,7 @@ from csms.smart_charging.rules import (
     is_of_signal,
     is_own,
 )
+from tests.together import together
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 
@@ -83,7 +84,7 @@ def test_profiles_of_others_are_in_the_way_of_own_ones_and_own_ones_replace_each
     assert not list(in_the_way([(0, theirs)], 0, profile(WAITING_PROFILE, level=1)))
 
 
-@pytest.mark.parametrize(
+@together(
     ("held", "ours"),
     [
         (profile(1, "ChargingStationMaxProfile", schedule=4), True),

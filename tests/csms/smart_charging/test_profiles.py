@@ -15,6 +15,7 @@ from csms.smart_charging.rules import (
     transaction_profile,
 )
 from tests.csms.support import grid_signal
+from tests.together import together
 from v2g.energy.limits import MOST_W
 from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsRequest
 from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest
@@ -144,7 +145,7 @@ def test_a_signal_that_has_run_out_already_allows_charging_only() -> None:
     assert (found.charge_w, found.discharge_w) == (11_000, 0)
 
 
-@pytest.mark.parametrize(
+@together(
     ("requested", "allowed", "signal", "version", "status"),
     [
         ("DC_BPT", ("DC", "DC_BPT"), True, "2.1", "Accepted"),

@@ -24,6 +24,7 @@ from csms.smart_charging.rules import (
     transaction_profile,
 )
 from tests.csms.support import grid_signal
+from tests.together import together
 from v2g.energy.limits import MOST_W
 from v2g.energy.price_plan import Charge, PricePlan, Rate, Use
 from v2g.errors import RefusedError
@@ -40,7 +41,7 @@ DAY_MS = 24 * HOUR_MS
 # -- needs
 
 
-@pytest.mark.parametrize(
+@together(
     ("requested", "soc", "direct"),
     [
         ("AC_single_phase", 40.0, False), ("AC_BPT", None, False), ("DC", None, True), ("DC_BPT", None, True),
@@ -267,7 +268,7 @@ TX = "TxProfile"
 STATION = "ChargingStationMaxProfile"
 
 
-@pytest.mark.parametrize(
+@together(
     ("held_at", "held", "evse_id", "wanted", "rule"),
     [
         (1, profile(), 1, profile(8), "K01.FR.06"),
@@ -296,7 +297,7 @@ def test_two_profiles_of_one_place_and_level_are_refused_by_name(
     assert f"stack level 4 of EVSE {held_at} ({rule})" in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@together(
     ("held", "wanted", "free"),
     [
         ({}, {"valid_to": NOW}, True),

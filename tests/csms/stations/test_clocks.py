@@ -2,9 +2,8 @@
 
 from typing import Any
 
-import pytest
-
 from csms.stations.rules import ClockMirror, ClockSettings, by_name, by_offset, data_of, is_set, mirror_of, transition
+from tests.together import together
 from v2g.ocpp.times import format_time, parse_time
 
 BERLIN = ClockSettings(zone="Europe/Berlin", sources=("NTP", "Heartbeat"))
@@ -16,7 +15,7 @@ def row(variable: str, value: str | None, instance: str = "", **more: Any) -> di
     return names | {"after_reboot": None, "values_list": ""} | more
 
 
-@pytest.mark.parametrize(
+@together(
     ("zone", "at", "offset", "change"),
     [
         ("Europe/Berlin", "2026-10-01T00:00:00Z", "+02:00", ("2026-10-25T01:00:00Z", "+01:00")),

@@ -1,11 +1,11 @@
 """Stations of a file: what is wrong in it is said by line, whatever it contains."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.sites.rules import Place, Site
 from csms.stations.importing import MOST_LINES, placed, read_stations
+from tests.together import together
 from v2g.energy.balancing import Node
 
 FUSE = (63_000, 63_000, 63_000)
@@ -29,7 +29,7 @@ def test_a_file_says_where_stations_are_behind_which_fuse() -> None:
     assert added == [("CS-1/1", "main", 63_000), ("CS-1/2", "main", 63_000)]
 
 
-@pytest.mark.parametrize(
+@together(
     ("line", "said"),
     [
         ("CS 1,,,,", "letters, digits"),

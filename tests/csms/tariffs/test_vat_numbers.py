@@ -1,8 +1,7 @@
 """VAT numbers have their country's form."""
 
-import pytest
-
 from csms.tariffs.vat_numbers import vat_number_fits
+from tests.together import together
 
 NUMBERS = [
     "ATU12345678", "BE0123456789", "BE1123456789", "BG123456789", "BG1234567890", "CHE123456789",
@@ -16,7 +15,7 @@ NUMBERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("number", NUMBERS)
+@together("number", NUMBERS)
 def test_a_number_has_its_country_s_form(number: str) -> None:
     assert vat_number_fits(number)
     assert vat_number_fits(f" {number[:2].lower()}-{number[2:5]}.{number[5:]}")
@@ -25,7 +24,7 @@ def test_a_number_has_its_country_s_form(number: str) -> None:
     assert not vat_number_fits(number + "?")
 
 
-@pytest.mark.parametrize(
+@together(
     "number",
     ["", "DE", "DE12345678", "US123456789", "BE2123456789", "AT12345678", "NL123456789A01", "SE123456789002",
      "SE12345678900", "CY12345678", "ESX1234567", "DE12345678\N{ARABIC-INDIC DIGIT NINE}", "IE1?23456L",

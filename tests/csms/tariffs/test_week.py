@@ -20,6 +20,7 @@ from csms.tariffs.rules import (
     week,
     weeks,
 )
+from tests.together import together
 from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax, Use, When
 from v2g.energy.settlement.costing import bill
 from v2g.energy.settlement.intervals import Registers
@@ -117,7 +118,7 @@ TURKEY = date(2016, 3, 27)
 """From that morning on it has had the time of Riyadh."""
 
 
-@pytest.mark.parametrize("name", sorted(BY_CLOCK))
+@together("name", sorted(BY_CLOCK))
 def test_a_plan_by_the_clock_means_the_same_only_where_clocks_are_alike(name: str) -> None:
     """Else a partner publishes prices for hours at which others are charged."""
     made = msgspec.structs.replace(plan(rate("0.2", **{name: BY_CLOCK[name]}), rate("0.3")), zone=BERLIN)
@@ -148,7 +149,7 @@ def test_prices_of_drivers_have_taxes_and_change_by_the_clock() -> None:
     assert offered(plan(NIGHT), evening).energy is None, "no rate holds: free"
 
 
-@pytest.mark.parametrize(
+@together(
     ("hour", "minute", "later"),
     [
         (0, 0, [(75, "0.50"), (105, None), (1335, "0.20")]),

@@ -119,7 +119,7 @@ def test_the_tightest_allowance_says_what_is_left() -> None:
     assert (answer.remaining_wh, answer.remaining_cost) == (None, None)
 
 
-@pytest.mark.parametrize(
+@together(
     ("terms", "used", "until_ms"),
     [
         (Terms(), (), None),
@@ -157,7 +157,7 @@ def test_what_is_not_known_is_allowed_nothing() -> None:
     assert answer_known(None, EVSE_1) == TokenAnswer("Unknown")
 
 
-@pytest.mark.parametrize(
+@together(
     ("chain", "status", "expected"),
     [
         (ChainVerdict.VALID, "Accepted", ("Accepted", "Accepted")),

@@ -26,6 +26,7 @@ from csms.transactions.rules import (
     samples_of,
     taken_wh,
 )
+from tests.together import together
 from v2g.errors import OcppError
 from v2g.ocpp.messages.metering import MeterValue, SampledValue, SignedMeterValue, UnitOfMeasure
 
@@ -103,7 +104,7 @@ def test_more_digits_are_a_constraint_violation(value: float, multiplier: int) -
 # -- registers
 
 
-@pytest.mark.parametrize(
+@together(
     ("samples", "expected"),
     [
         ([sample("7", phase="N")], []),
@@ -146,7 +147,7 @@ def test_energies_of_one_event_are_from_its_first_reading_to_its_last() -> None:
     assert [each and each.value for each in (found.export_start_wh, found.export_wh)] == ["1", "3"]
 
 
-@pytest.mark.parametrize(
+@together(
     ("taken", "back", "expected"),
     [
         ((None, None), (None, None), (0, 0)),
@@ -187,7 +188,7 @@ def test_what_was_paid_directly_costs_nothing_until_energy_flowed(
 IN, OUT = "Power.Active.Import", "Power.Active.Export"
 
 
-@pytest.mark.parametrize(
+@together(
     ("samples", "expected"),
     [
         ([], None),
@@ -211,7 +212,7 @@ def test_power_is_of_the_newest_samples_of_each_direction_at_the_outlet(
     assert merged(*samples).power_w == (None if expected is None else Dated(7, expected))
 
 
-@pytest.mark.parametrize(
+@together(
     ("power", "state", "expected"),
     [
         (None, None, None),
@@ -271,7 +272,7 @@ def upstream(value: str, measurand: str, unit: str, **more: Any) -> Sample:
     return sample(value, measurand, unit, location="Upstream", **more)
 
 
-@pytest.mark.parametrize(
+@together(
     ("one", "name", "expected"),
     [
         (upstream("49.9", "Frequency", ""), "frequency_hz", 49.9),

@@ -25,6 +25,7 @@ from csms.transactions.rules import (
     suspects,
     tightest,
 )
+from tests.together import together
 from v2g.ocpp.messages.transactions import TransactionLimit
 
 
@@ -54,7 +55,7 @@ def after(*events: Event) -> Transaction:
     return known
 
 
-@pytest.mark.parametrize(
+@together(
     ("events", "new", "kinds"),
     [
         ([event(0, "Started", 5)], event(1, "Updated", 6), []),
@@ -183,7 +184,7 @@ def test_a_closed_transaction_goes_on_when_an_event_shows_it() -> None:
 OURS = TransactionLimit(max_cost=10, max_energy=20_000, max_time=3600, max_soc=80)
 
 
-@pytest.mark.parametrize(
+@together(
     ("reported", "supported", "expected"),
     [
         (None, (), OURS),
@@ -226,7 +227,7 @@ def test_without_limits_none_holds() -> None:
     assert tightest(TransactionLimit(), TransactionLimit()) is None
 
 
-@pytest.mark.parametrize(
+@together(
     ("wanted", "which"),
     [
         (TransactionLimit(max_cost=4.5), "max_cost"),

@@ -21,6 +21,7 @@ from csms.transactions.rules import (
     starts_again,
     watt_hours,
 )
+from tests.together import together
 from v2g.errors import OcppError
 from v2g.hardware.energy_manager.commands import ConnectionReading
 from v2g.ocpp.messages.metering import MeterValue, SampledValue, UnitOfMeasure
@@ -243,7 +244,7 @@ def _event(**values: object) -> Event:
 
 
 @pytest.mark.requirement("R194")
-@pytest.mark.parametrize(
+@together(
     ("kind", "at_ms", "booted_ms", "again"),
     [
         ("Started", 101, 100, True),

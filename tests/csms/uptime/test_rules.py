@@ -23,6 +23,7 @@ from csms.uptime.rules import (
     uptime,
     within,
 )
+from tests.together import together
 
 pytestmark = pytest.mark.requirement("R185")
 
@@ -188,7 +189,7 @@ def test_definitions_are_those_of_their_sources() -> None:
 Outages = list[tuple[int, int, str]]
 
 
-@pytest.mark.parametrize(
+@together(
     ("history", "offline", "outages"),
     [
         ([(1, 0, "Faulted"), (1, 5, "Unavailable")], [], [(0, 5, "faulted"), (5, 100, "unavailable")]),
@@ -233,7 +234,7 @@ def test_each_outage_has_its_reason_and_its_bounds(
     assert found.known_ms == max(0, 100 - history[0][1])
 
 
-@pytest.mark.parametrize(
+@together(
     ("exclusions", "excluded"),
     [
         ([(0, 40, "maintenance")], [40, 0]),

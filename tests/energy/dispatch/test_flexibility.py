@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.energy.dispatch.fleets import START, at, hours, planned, vehicle
+from tests.together import together
 from v2g.energy.dispatch.flexibility import VehicleRange, activate, bids, capabilities
 from v2g.energy.dispatch.planner import make_plan
 from v2g.energy.dispatch.problem import NO_CLIMATE, Climate, DispatchProblem, FleetVehicle, Period
@@ -28,7 +29,7 @@ def test_a_vehicle_goes_up_to_its_discharging_power_and_down_to_its_charging_pow
     assert (reserved.up_w, reserved.down_w) == (5_600, 8_000)
 
 
-@pytest.mark.parametrize(
+@together(
     ("changed", "up_w", "down_w"),
     [
         ({"energy_wh": 8_000}, 2_000, 10_000),  # 2 kWh above the reserve last an hour
@@ -52,7 +53,7 @@ BEFORE = (5_000, -2_000, 0), (34_000, 30_000, 30_000)
 """Power, and energy after each hour, of a vehicle whose second hour is asked about. Losses: 20 % in, half out."""
 
 
-@pytest.mark.parametrize(
+@together(
     ("changed", "plan", "up_w", "down_w"),
     [
         # 22 kWh would do, as the last hour brings 8: 12 kWh are free, 6 at the connection

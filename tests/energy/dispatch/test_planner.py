@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.energy.dispatch.fleets import START, at, cost, hours, least_cost, vehicle
+from tests.together import together
 from v2g.energy.dispatch.earnings import earnings, wear_micro_per_kwh
 from v2g.energy.dispatch.plan import Method, Reason
 from v2g.energy.dispatch.planner import charge_at_once, make_plan
@@ -296,7 +297,7 @@ def test_whole_watts_add_up_to_what_is_planned_and_no_vehicle_loses_by_rounding(
         assert each.reason is Reason.TEMPERATURE
 
 
-@pytest.mark.parametrize(
+@together(
     ("changed", "grid_w", "curtailed_w", "excess_w"),
     [
         ({"pv_w": 9_000, "export_limit_w": 5_000}, -5_000, 4_000, 0),

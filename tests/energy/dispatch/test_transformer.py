@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.energy.dispatch.split import level
 from v2g.energy.dispatch.transformer import Transformer, raise_steps
 
@@ -56,7 +57,7 @@ def test_no_step_takes_more_than_is_free(
             assert power == wanted[name]
 
 
-@pytest.mark.parametrize(
+@together(
     ("limit", "granted", "wanted", "found"),
     [
         (100, {}, {"a": 10, "b": 10}, {"a": 10, "b": 10}),  # exactly the least power

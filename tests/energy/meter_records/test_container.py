@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.energy.meter_records.signed_records import OCMF
+from tests.together import together
 from v2g.energy.meter_records.container import MOST_FILE, FoundRecord, carried, find_records
 from v2g.energy.meter_records.judge import Expected, judge
 from v2g.energy.meter_records.keys import read_key
@@ -39,7 +40,7 @@ def verdicts(data: str | bytes) -> list[str]:
     return [judge(each, Expected()).verdict for each in find_records(octets)]
 
 
-@pytest.mark.parametrize(
+@together(
     "data",
     [
         f"<values>{value(TEXT)}</values>",
@@ -107,7 +108,7 @@ def test_our_own_file_for_the_transparency_software_is_read() -> None:
     assert verdicts(transparency_file([TEXT], bytes.fromhex(KEY))) == ["verified"]
 
 
-@pytest.mark.parametrize(
+@together(
     ("data", "reason"),
     [
         (b"<values/>", "no signed record"),
@@ -166,7 +167,7 @@ def test_a_record_that_is_cut_within_a_log_is_named_beside_the_others() -> None:
     assert verdicts(log) == ["verified", "incomplete", "verified"]
 
 
-@pytest.mark.parametrize("data", [b"", b"x", b"00", b"T0NNRg==", b"OCM", b"\xff\xff", b"OCMF"])
+@together("data", [b"", b"x", b"00", b"T0NNRg==", b"OCM", b"\xff\xff", b"OCMF"])
 def test_octets_of_no_format_are_said_to_be_so(data: bytes) -> None:
     assert judge(FoundRecord(place="", data=data), Expected()).verdict == "unreadable"
 

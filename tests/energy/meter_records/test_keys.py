@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.energy.meter_records.signed_records import KEY, der_of
+from tests.together import together
 from v2g.energy.meter_records.keys import HashName, MeterKey, curve_name, key_of, read_key, transport_forms
 from v2g.errors import CodecError, RecordError
 
@@ -83,7 +84,7 @@ def test_a_key_has_a_length_and_is_encoded_three_times_at_most() -> None:
                 read_key(wrong)
 
 
-@pytest.mark.parametrize(
+@together(
     ("text", "forms"),
     [
         ("", []), (" ", []), ("0x", []), ("===", []), ("?", []), ("A", []), ("0f5", []), ("AA=A", []),
@@ -164,7 +165,7 @@ def test_a_signature_of_zeros_is_none() -> None:
             assert key.verifies(b"data", wrong, "") is False
 
 
-@pytest.mark.parametrize(
+@together(
     ("text", "reason"),
     [
         ("", "empty"),
@@ -204,7 +205,7 @@ def test_a_point_that_is_not_of_the_curve_that_a_record_names_is_unsupported(key
     assert error.value.verdict == "unsupported"
 
 
-@pytest.mark.parametrize(
+@together(
     ("name", "synonyms"),
     [
         ("secp192r1", "SECP192R1 prime192v1 nistp192 P-192"),

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.energy.meter_records.signed_records import KEY, OCMF, PAYLOAD, READING, genuine, judged, record, sign
+from tests.together import together
 from v2g.energy.meter_records.keys import key_of, read_key
 from v2g.energy.meter_records.ocmf import read_ocmf
 from v2g.energy.meter_records.record import Reading, obis
@@ -111,7 +112,7 @@ def test_what_equals_the_reading_before_may_be_left_out() -> None:
     assert [each.wh for each in other] == [Decimal(1500), None, Decimal(7)]
 
 
-@pytest.mark.parametrize(
+@together(
     ("value", "unit", "wh"),
     [
         (1.5, "kWh", "1500"), (1500, "Wh", "1500"), ("1.500", "kWh", "1500.000"), (" 12 345.6 ", "Wh", "12345.6"),
@@ -124,7 +125,7 @@ def test_a_value_is_a_number_or_a_text_in_its_unit(value: object, unit: str, wh:
     assert only.wh == (None if wh is None else Decimal(wh))
 
 
-@pytest.mark.parametrize(
+@together(
     "value",
     [
         "1,5", "1_5", "NaN", "Infinity", float("nan"), float("inf"), "", "0x1", "1e99", 1e16, "1E-30", "9" * 400,
@@ -148,7 +149,7 @@ def test_what_ocmf_does_not_know_is_named_with_what_it_knows() -> None:
     assert judged(record({**READING, "RI": "1-0:32.7.0", "RU": "V"})).remarks == ()
 
 
-@pytest.mark.parametrize(
+@together(
     ("written", "groups", "direction"),
     [
         ("1-0:1.8.0", "1 0 1 8 0 FF", "import"), ("1-b:1.8.0", "1 B 1 8 0 FF", "import"),
@@ -195,7 +196,7 @@ def test_energy_is_between_what_the_record_marks_and_nothing_else() -> None:
         assert judged(record(begin, {**end, "TX": reason})).energies
 
 
-@pytest.mark.parametrize(
+@together(
     ("change", "usable"),
     [
         ({}, True), ({"EF": "t"}, True), ({"EF": "E"}, False), ({"EF": "Et"}, False), ({"ST": "X"}, False),
@@ -216,7 +217,7 @@ def test_no_energy_is_vouched_for_that_ends_after_an_exception() -> None:
         assert energy.usable is usable
 
 
-@pytest.mark.parametrize(
+@together(
     ("time", "utc_ms", "clock"),
     [
         ("2026-11-26T08:00:00,000+0000 S", 1_795_680_000_000, "S"),
@@ -285,7 +286,7 @@ def test_a_method_that_is_absent_is_that_of_the_key() -> None:
     assert judged(sign(json.dumps(PAYLOAD).encode(), key=key), key_of(key.public_key())).verdict == "verified"
 
 
-@pytest.mark.parametrize(
+@together(
     "method",
     [
         "ECDSA",
@@ -335,7 +336,7 @@ def test_the_payload_is_signed_as_it_came() -> None:
         assert judged(data.replace(b": ", b":", 1)).verdict == "invalid"
 
 
-@pytest.mark.parametrize(
+@together(
     ("data", "verdict", "reason"),
     [
         (b"OCMF|", "incomplete", "before its signature"),

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.energy.meter_records.signed_records import FOLDER, judged
+from tests.together import together
 from v2g.energy.meter_records.container import SML, FoundRecord, find_records
 from v2g.energy.meter_records.edl40 import read_edl40, read_edl40_xml
 from v2g.energy.meter_records.judge import Expected, judge, judge_all
@@ -126,7 +127,7 @@ def test_begin_and_end_of_mennekes_xml_are_records_of_one_transaction() -> None:
 SERVER = "0901454D4800005BAE2F"
 
 
-@pytest.mark.parametrize(
+@together(
     ("old", "new", "verdicts"),
     [
         ("520535", "520536", ["incomplete", "invalid"]),
@@ -220,7 +221,7 @@ def test_an_end_of_another_transaction_of_the_same_customer_is_not_taken() -> No
     assert [each.verdict for each in judge_all([begin, other], known)] == ["verified", "other_transaction"]
 
 
-@pytest.mark.parametrize(
+@together(
     ("data", "verdict", "reason"),
     [
         (edl40(_29=b"\x1b"), "unreadable", "not in Wh"),
@@ -298,7 +299,7 @@ def test_the_type_of_alfen_is_the_mark(kind: str, mark: str) -> None:
     assert (record.readings[0].mark, record.readings[0].transaction) == (mark, kind)
 
 
-@pytest.mark.parametrize(
+@together(
     ("data", "reason"),
     [
         (alfen(_44=b"\x1b"), "not in Wh"),
@@ -406,7 +407,7 @@ def test_a_record_that_is_cut_is_incomplete_or_unreadable(row: dict[str, str]) -
         assert found.verdict in ("incomplete", "unreadable"), found
 
 
-@pytest.mark.parametrize(
+@together(
     ("data", "verdict", "reason"),
     [
         (b"<ChargingProcess><ServerId>", "incomplete", "not well-formed"),

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.energy.settlement.conftest import Session
+from tests.together import together
 from v2g.energy.settlement.bookkeeping import (
     Digest,
     Entry,
@@ -42,7 +43,7 @@ def settlement(begin: tuple[int, int] = (10, 20), end: tuple[int, int] = (1_010,
 
 
 @pytest.mark.requirement("R36", "R194")
-@pytest.mark.parametrize(
+@together(
     ("capacity_wh", "net_wh", "throughput_wh", "hours", "known"),
     [
         (60_000, 75_000, 75_000, 1, True),

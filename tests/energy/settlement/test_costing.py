@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.energy.price_plan import Bound, Charge, PricePlan, Rate, Tax, When
 from v2g.energy.settlement.costing import (
     Bill,
@@ -322,7 +323,7 @@ def test_periods_have_an_end_and_costs_do_not_depend_on_it() -> None:
     assert (short.energy_mwh, short.export_mwh) == (8_000_000, 4_000_000)
 
 
-@pytest.mark.parametrize(
+@together(
     ("least", "kind", "excl", "incl"),
     [
         (Bound(excl_tax="1"), "NormalCost", 1_000_000, 1_200_000),

@@ -13,6 +13,7 @@ import pytest
 from tests.energy.settlement.day import VEHICLES, vehicles
 from tests.energy.settlement.days import Vehicle, Visit, prices
 from tests.energy.settlement.meter_classes import CLASS_05, CLASS_1, ErringMeter, MeterClass
+from tests.together import together
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.grid_signal import QUARTER_MS, Tariff, local_day
 from v2g.energy.settlement.journal import verify_lines
@@ -139,7 +140,7 @@ def test_at_every_load_a_meter_of_a_class_errs_within_it_and_settlement_adds_not
 
 
 @pytest.mark.requirement("R34")
-@pytest.mark.parametrize(
+@together(
     ("zone", "day", "quarters"),
     [
         ("Europe/Berlin", date(2026, 3, 29), 92),

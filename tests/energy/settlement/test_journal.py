@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import journal_start
+from tests.together import together
 from v2g.energy.settlement.journal import GENESIS, Journal, JournalState, readable_lines, verify_lines
 from v2g.energy.settlement.records import (
     AnyRecord,
@@ -76,7 +77,7 @@ def test_no_byte_can_be_added_or_taken_away(position: int, value: int) -> None:
             verify_lines(DATA[:position] + DATA[position + 1 :])
 
 
-@pytest.mark.parametrize("index", range(7))
+@together("index", range(7))
 def test_a_removed_repeated_or_moved_line_is_found_where_it_happened(index: int) -> None:
     """`where` is the line on which the chain breaks."""
     removed = b"".join(JOURNAL[:index] + JOURNAL[index + 1 :])
@@ -136,7 +137,7 @@ def test_time_is_held_when_the_clock_goes_back() -> None:
     assert b'"utc_ms":1000' in line
 
 
-@pytest.mark.parametrize(
+@together(
     ("records", "said"),
     [
         ([reading()], "must start with session_started"),
@@ -198,7 +199,7 @@ QUARTER = MeterReading(import_mwh=1_000, export_mwh=2_000, reason="interval")
 LATE = "services are first selected before the first meter reading"
 
 
-@pytest.mark.parametrize(
+@together(
     ("before", "record", "utc_ms", "said"),
     [
         ([], services(), 7, ""),

@@ -15,6 +15,7 @@ from pyocmf import OCMF, OcmfContainer
 
 from pki_tools.tree import PkiTree
 from tests.meter_keys import printed_public_key
+from tests.together import together
 from v2g.energy.settlement import ocmf
 from v2g.errors import CodecError, SignatureError
 from v2g.pki.keys import SoftwareKey
@@ -154,7 +155,7 @@ def signed(payload: str) -> str:
     return f'OCMF|{payload}|{{"SA":"ECDSA-secp256r1-SHA256","SD":"{der.hex()}"}}'
 
 
-@pytest.mark.parametrize(
+@together(
     ("old", "new"),
     [
         ('"RV":0.000005', '"RV":"NaN"'),
@@ -183,7 +184,7 @@ def test_a_reading_that_cannot_be_settled_is_refused_though_the_meter_signed_it(
         ocmf.verify(signed(payload.replace(old, new)), PUBLIC)
 
 
-@pytest.mark.parametrize(
+@together(
     ("written", "mwh"),
     [
         ("0", 0),
@@ -210,7 +211,7 @@ def changed(*readings: dict[str, object]) -> str:
 EXPORT = {"RI": "1-0:2.8.0"}
 
 
-@pytest.mark.parametrize(
+@together(
     "readings",
     [
         [{"TX": "B"}],
@@ -245,7 +246,7 @@ def test_readings_of_energy_are_taken_from_any_data_set() -> None:
         ocmf.signed_readings(text, ec.generate_private_key(ec.SECP256R1()).public_key())
 
 
-@pytest.mark.parametrize(
+@together(
     ("state", "errors", "good", "settled"),
     [
         ("G", "", True, True),
@@ -331,7 +332,7 @@ def test_a_data_set_of_any_meter_is_read_up_to_120_000_characters() -> None:
             ocmf.verify(text, PUBLIC)
 
 
-@pytest.mark.parametrize(
+@together(
     ("curve", "method"),
     [
         (ec.SECP192R1(), "ECDSA-secp192r1-SHA256"),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tests.energy.settlement.conftest import Session
+from tests.together import together
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.reconcile import Figures, compare, figures_of, read_copy, read_vehicle
@@ -17,7 +18,7 @@ from v2g.energy.settlement.settle import settle
 from v2g.errors import VerificationError
 
 
-@pytest.mark.parametrize(
+@together(
     ("ours", "theirs", "verdict"),
     [
         (20_000_000, 20_000_000, "equal"),

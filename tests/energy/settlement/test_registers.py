@@ -9,6 +9,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from tests.journal_start import START
+from tests.together import together
 from v2g.energy.grid_signal import QUARTER_MS
 from v2g.energy.settlement.journal import Entry, Journal, verify_lines
 from v2g.energy.settlement.records import IntervalClosed, MeterReading, SessionStarted
@@ -173,7 +174,7 @@ def test_several_things_may_be_wrong_with_one_reading() -> None:
     assert [each.status for each in run.readings] == [UNSET, ("rollover", "time_jump"), ("time_jump",)]
 
 
-@pytest.mark.parametrize(
+@together(
     "forged",
     [
         replace(MISSING, import_mwh=5_000_001),

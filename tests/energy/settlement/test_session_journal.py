@@ -4,6 +4,7 @@ import pytest
 from msgspec import UNSET
 
 from tests.journal_start import START
+from tests.together import together
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.discharge_gate import JournalHead
 from v2g.energy.grid_signal import QUARTER_MS, Tariff
@@ -100,7 +101,7 @@ def test_a_checkpoint_is_of_the_present_head_and_registers() -> None:
     assert ledger.head == SessionJournal.resume(data).head == head
 
 
-@pytest.mark.parametrize("survived", range(1, len(whole_run())))
+@together("survived", range(1, len(whole_run())))
 def test_a_session_killed_after_any_line_is_open_and_can_be_closed(survived: int) -> None:
     """With the last durable registers, whatever line the process was killed after."""
     left = b"".join(whole_run()[:survived])
@@ -114,7 +115,7 @@ def test_a_session_killed_after_any_line_is_open_and_can_be_closed(survived: int
     assert sum(line.energy_mwh for line in settlement.lines) == last
 
 
-@pytest.mark.parametrize("survived", range(1, len(whole_run()) - 2))
+@together("survived", range(1, len(whole_run()) - 2))
 def test_a_killed_session_can_be_closed_with_what_the_meter_says_after_the_restart(survived: int) -> None:
     """Energy that flowed after the last durable line is not lost when the meter kept it."""
     left = b"".join(whole_run()[:survived])

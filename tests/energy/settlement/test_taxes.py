@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tests.csms.settlement.journals import T0, started
+from tests.together import together
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.bookkeeping import is_balanced, posting_of
@@ -73,7 +74,7 @@ def test_vat_is_on_the_net_price_and_not_on_what_is_fed_back() -> None:
     assert taxes(found, VatRate(percent="19", feed_in=True)) == [tax("19", 350_000, 70_000)]
 
 
-@pytest.mark.parametrize(
+@together(
     ("rate", "percent"),
     [
         (VatRate(percent="7", stations=("CS-V2G-0001",)), "7"),

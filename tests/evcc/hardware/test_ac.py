@@ -8,6 +8,7 @@ import pytest
 from evcc.hardware.ac import BenchAcLine, OnBoardCharger
 from evcc.session.ports import PresentVoltage
 from evcc.session.settings import OnBoardChargerConfig
+from tests.together import together
 from v2g.energy.conductors import Currents
 from v2g.energy.grid_support import FrequencySupport, GridSupport, SupportCurve
 from v2g.io.simulation.lines import ChargerAc
@@ -162,7 +163,7 @@ def test_a_voltage_of_a_thousandth_of_a_volt_is_one() -> None:
     assert charger.present == mains(1, 0, 1, Currents())
 
 
-@pytest.mark.parametrize(
+@together(
     ("power_w", "battery_mv", "battery_ma"),
     [
         (9_200, 400_000, 21_389), (-9_200, 400_000, -24_731), (0, 400_000, 0), (1_150, 400_000, 2_673),

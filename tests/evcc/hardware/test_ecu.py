@@ -11,6 +11,7 @@ from cantools.database.can import Database
 from evcc.hardware import ecu as module
 from evcc.hardware.ecu import BatteryEcu, BatterySnapshot, PackHealth
 from tests.secc.hardware.bare import at
+from tests.together import together
 from tests.virtual_time import VirtualLoop
 from v2g.io.can import CanConfig
 from v2g.telemetry.simulated_battery import battery_dbc
@@ -116,7 +117,7 @@ def test_cells_and_modules_are_sent_once_a_second(rate: float, rounds: list[int]
     assert single[0] == ["BMS_CellVoltages", "BMS_ModuleTemperatures"]
 
 
-@pytest.mark.parametrize(("cells", "sent"), [(2, 0), (3, 3), (5, 3), (6, 6), (96, 96), (99, 96)])
+@together(("cells", "sent"), [(2, 0), (3, 3), (5, 3), (6, 6), (96, 96), (99, 96)])
 def test_cells_are_sent_in_whole_groups_of_three(cells: int, sent: int) -> None:
     state = with_(cells_v=tuple(3.0 + number / 1_000 for number in range(cells)))
     frames = read(ecu().frames(state))[8:]

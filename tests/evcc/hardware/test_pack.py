@@ -6,12 +6,13 @@ import pytest
 from evcc.app import snapshot
 from evcc.hardware.pack import PackConfig, SensedPack
 from evcc.policy.battery import Battery, BatteryConfig
+from tests.together import together
 
 BATTERY = BatteryConfig()
 
 
 @pytest.mark.requirement("R72")
-@pytest.mark.parametrize(
+@together(
     ("cells", "temperatures", "allowed"),
     [(12, 4, True), (24, 8, True), (11, 4, False), (25, 4, False), (12, 3, False), (12, 9, False)],
 )

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evcc.policy.battery import Battery, BatteryConfig, OcvLine
+from tests.together import together
 
 T0 = 1_700_000_000_000
 
@@ -77,7 +78,7 @@ def test_the_state_of_charge_stays_between_0_and_100() -> None:
 
 
 @pytest.mark.requirement("R128")
-@pytest.mark.parametrize(
+@together(
     ("temperature", "charging", "discharging"),
     [(20.0, 1.0, 1.0), (40.0, 1.0, 1.0), (10.0, 0.4, 0.8), (0.0, 0.1, 0.6), (-10.0, 0.0, 0.4), (50.0, 0.4, 0.5)],
 )
@@ -113,7 +114,7 @@ def test_power_limits_agree_with_the_current_limits() -> None:
     assert state.max_discharge_w == 5_000
 
 
-@pytest.mark.parametrize(
+@together(
     "table",
     [
         [[0, 300], [50, 290], [100, 400]],

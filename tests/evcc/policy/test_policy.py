@@ -13,6 +13,7 @@ from evcc.policy.battery import Battery, BatteryConfig
 from evcc.policy.policy import Compensation, DischargeTerms, OwnerSettings, Permit, Situation
 from evcc.session.ports import BatteryState
 from evcc.session.settings import DischargeConfig
+from tests.together import together
 
 NOW = 1_700_000_000_000
 HOUR = 3_600_000
@@ -51,7 +52,7 @@ def test_an_offer_that_pays_at_some_time_before_departure_is_accepted_up_to_both
 
 
 @pytest.mark.requirement("R30")
-@pytest.mark.parametrize(
+@together(
     ("reason", "asked"),
     [
         (policy.DISABLED, lambda: judge(config=changed(CONFIG, enabled=False))),
@@ -94,7 +95,7 @@ def test_power_is_the_least_of_policy_terms_and_battery() -> None:
     assert judge(owner=owner) == Permit(1)
 
 
-@pytest.mark.parametrize(
+@together(
     "asked",
     [
         lambda: judge(utc_ms=at(1.5), departure_ms=at(1.75) + 1),  # 15 min are kept for the departure
@@ -114,7 +115,7 @@ def test_up_to_each_bound_energy_is_given_back(asked: Callable[[], Permit]) -> N
 
 
 @pytest.mark.requirement("R30")
-@pytest.mark.parametrize(
+@together(
     ("reason", "asked"),
     [
         (policy.COMPENSATION, lambda: permit(utc_ms=at(1) - 1)),

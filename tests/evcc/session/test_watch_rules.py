@@ -17,6 +17,7 @@ from evcc.session.ports import (
     SetPowerLimits,
 )
 from evcc.session.watch import Watch
+from tests.together import together
 
 STEP_MS = 50
 BATTERY = BatteryState(
@@ -421,7 +422,7 @@ def test_while_the_output_is_switched_off_nothing_of_it_is_found() -> None:
 # -- what leaves the vehicle
 
 
-@pytest.mark.parametrize(
+@together(
     ("leaving_w", "allowed_w", "tolerance_w", "found_ms"),
     [
         (110, 10, 100, None),
@@ -471,7 +472,7 @@ def test_limits_that_cannot_be_right(limits: dict[str, int], cause: str, field: 
     assert rules.limits(limits) == rules.Implausible(cause, field, limits[field], error)
 
 
-@pytest.mark.parametrize(
+@together(
     "limits",
     [
         {},
@@ -491,7 +492,7 @@ VOLTAGE, CURRENT = "evse_present_voltage", "evse_present_current"
 OUTSIDE_MV, OUTSIDE_MA = "evse_voltage_out_of_range", "evse_current_out_of_range"
 
 
-@pytest.mark.parametrize(
+@together(
     ("mv", "ma", "most_mv", "found"),
     [
         (-5_000, -5_000, None, None),

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.memory import held
+from tests.together import together
 from v2g.errors import FrameError
 from v2g.hardware.board.firmware import BoardFirmware, BoardInputs
 from v2g.hardware.board.host import BoardDown, BoardHost, BoardUp, Event
@@ -97,7 +98,7 @@ def sealed(body: bytes) -> bytes:
     return body + b"*%04X" % binascii.crc_hqx(body, 0xFFFF)
 
 
-@pytest.mark.parametrize(
+@together(
     "body",
     [
         b"SET 1 duty=10001",
@@ -231,7 +232,7 @@ def test_plug_in_five_percent_and_contactor(desk: Desk) -> None:
     assert opened - began <= 0.1
 
 
-@pytest.mark.parametrize("phase_ms", range(0, 40, 3))
+@together("phase_ms", range(0, 40, 3))
 def test_a_dead_board_is_known_within_100_ms(phase_ms: int) -> None:
     desk = Desk()
     desk.run(0.3 + phase_ms / 1000)

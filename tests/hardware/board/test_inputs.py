@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.together import together
 from v2g.errors import FrameError
 from v2g.hardware.board import inputs
 from v2g.hardware.board.protocol import BoardLine, StatusQuery, decode, encode
@@ -24,7 +25,7 @@ def read(body: str) -> Any:
 LIMIT = inputs.Limit(source="site", charge_w=1, discharge_w=2, from_ms=-3, until_ms=4)
 
 
-@pytest.mark.parametrize(
+@together(
     ("body", "expected"),
     [
         ("begin", inputs.Begin()),
@@ -68,7 +69,7 @@ def test_what_is_unbounded_or_for_ever_on_the_wire_is_so_for_both_monitors() -> 
     assert read(f"request power_ms={10**12}").power_ms == inputs.FOREVER_MS
 
 
-@pytest.mark.parametrize(
+@together(
     "currents", [(None, None, None), (1, None, None), (None, 2, None), (None, None, 3), (1, 2, None), (1, None, 3),
                  (None, 2, 3), (1, 2, 3)]
 )  # fmt: skip

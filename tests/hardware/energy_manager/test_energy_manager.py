@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.hardware import energy, energy_seeds, energy_word
+from tests.together import together
 from v2g.errors import CodecError, FrameError
 from v2g.hardware.energy_manager.commands import CommandStep, EnergyCommand, ManagedEvse, ManagedStation, read_command
 from v2g.hardware.energy_manager.modbus_server import ILLEGAL_ADDRESS, ILLEGAL_VALUE, ModbusConversation, ModbusRefused
@@ -27,7 +28,7 @@ def test_a_word_says_what_is_wanted_and_nothing_else() -> None:
     ) == EnergyCommand(schedule=steps)
 
 
-@pytest.mark.parametrize(
+@together(
     ("said", "why"),
     [
         (b'{"limit": 11000}', "limit"),
@@ -129,7 +130,7 @@ def test_registers_are_kept_over_a_restart_and_hold_from_the_next_write_on() -> 
         after.resume('{"0": [65536]}')
 
 
-@pytest.mark.parametrize(
+@together(
     ("address", "values", "code"),
     [
         (2, [0], ILLEGAL_VALUE),  # half of the limit

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from cantools.database.can import Database
 
+from tests.together import together
 from v2g.errors import ConfigError
 from v2g.hardware.interfaces import OFF, Demand, StageReport
 from v2g.hardware.power_modules.bank import (
@@ -82,7 +83,7 @@ class Bank:
 # -- shares
 
 
-@pytest.mark.parametrize(
+@together(
     ("demand", "voltage_mv", "most_a", "share_ma"),
     [
         (Demand(450_000, 90_001, 150_000), 400_000, 100, 45_000),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.hardware.power_modules.infypower_sim import InfypowerBank
 from tests.hardware.power_modules.module_bus import ModuleBus
+from tests.together import together
 from v2g.hardware.interfaces import OFF, Demand, StageReport
 from v2g.hardware.power_modules.bank import ModuleReading, load_database
 from v2g.hardware.power_modules.infypower import InfypowerConfig, InfypowerModules, infypower_group
@@ -48,7 +49,7 @@ def test_the_examples_of_the_document_are_read() -> None:
         assert answered(*wrong) is None
 
 
-@pytest.mark.parametrize(
+@together(
     ("octets", "tripped", "off"),
     [
         ("FE008000", True, False),  # the controller was silent for too long

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.payment import zvt_seeds, zvt_stream
 from tests.hardware.zvt.zvt import Pair
+from tests.together import together
 from v2g.errors import FrameError
 from v2g.hardware.zvt import commands as zvt
 from v2g.hardware.zvt.commands import ZvtCommand
@@ -29,7 +30,7 @@ from v2g.hardware.zvt.till import (
 # -- octets
 
 
-@pytest.mark.parametrize("size", [0, 1, 254, 255, 256, 5000])
+@together("size", [0, 1, 254, 255, 256, 5000])
 def test_lengths_of_commands_have_one_octet_or_three(size: int) -> None:
     command = ZvtCommand(zvt.PRINT_TEXT, bytes(size))
     octets = command.encode()
@@ -59,9 +60,7 @@ def test_fields_are_found_by_their_lengths() -> None:
     assert zvt.fields(bytes([zvt.RESULT, 0, 0x99, 1, 2])) == {zvt.RESULT: b"\0"}, "what stands before one unknown"
 
 
-@pytest.mark.parametrize(
-    "data", ["04 00", "22 F0", "22 FA F1 00", "3C F0 F1", "06", "06 81", "06 83 00 00 00", "06 05 00"]
-)
+@together("data", ["04 00", "22 F0", "22 FA F1 00", "3C F0 F1", "06", "06 81", "06 83 00 00 00", "06 05 00"])
 def test_fields_that_are_cut_off_are_refused(data: str) -> None:
     with pytest.raises(FrameError):
         zvt.fields(bytes.fromhex(data))
@@ -255,7 +254,7 @@ def test_a_card_of_which_less_was_reserved_than_asked_for_is_refused_and_release
     assert pair.till.idle
 
 
-@pytest.mark.parametrize("after", range(1, 12))
+@together("after", range(1, 12))
 def test_a_reservation_whose_answer_was_lost_is_released(after: int) -> None:
     pair = Pair()
     pair.do(ReserveJob(1_000), Card())

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.io.capture.pcapng import tshark
 from tests.packages import need
+from tests.together import together
 from v2g.errors import FrameError, StoreError
 from v2g.io.capture import pcapng
 from v2g.io.capture import recorder as capture
@@ -78,7 +79,7 @@ def test_any_bytes_are_records_or_an_error(data: bytes) -> None:
         assert reader.unfinished <= pcapng.MAX_BLOCK
 
 
-@pytest.mark.parametrize(
+@together(
     ("data", "words"),
     [
         (b"\xd4\xc3\xb2\xa1" + bytes(20), "not a pcapng"),

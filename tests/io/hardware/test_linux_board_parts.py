@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.io.hardware.linux_machine import CONTACT, KEYS, REFERENCE, RELAY, WATCHDOG, config_of
+from tests.together import together
 from tests.waiting import until
 from v2g.config import Table
 from v2g.errors import TransportError
@@ -196,7 +197,7 @@ def test_a_lock_and_a_relay_need_their_feedback(missing: str) -> None:
     assert (found, flaws[0][1]) == (None, f"{name} and {name}_feedback belong together")
 
 
-@pytest.mark.parametrize(
+@together(
     ("mv", "plug"),
     [
         (5_000, Proximity("open")),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.io.hardware.linux_machine import CONTACT, REFERENCE, RELAY, WATCHDOG, config_of
+from tests.together import together
 from tests.virtual_time import in_simulated_time
 from v2g.errors import TransportError
 from v2g.iec61851.pilot import VEHICLE_OHM, PilotState, pilot_high_mv, pilot_low_mv
@@ -929,7 +930,7 @@ def test_the_hardware_behind_the_watchdog_gets_its_time() -> None:
     assert took_s < 1
 
 
-@pytest.mark.parametrize(
+@together(
     ("harm", "said", "took_s"),
     [
         (lambda machine: setattr(machine, "hangs", True), "the pilot shows (12000, None) mV at 0 %", 1.0),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.together import together
 from tests.virtual_time import in_simulated_time
 from v2g.energy.conductors import Currents
 from v2g.errors import TransportError
@@ -198,7 +199,7 @@ def test_the_first_reading_is_waited_for() -> None:
     play(scene)
 
 
-@pytest.mark.parametrize(
+@together(
     ("received", "left"),
     [
         (b"", b""),

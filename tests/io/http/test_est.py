@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from pki_tools.authority import load_issuer
 from pki_tools.issuing import make_request
 from pki_tools.tree import PkiTree
+from tests.together import together
 from v2g.errors import (
     CertificateError,
     ConfigError,
@@ -261,7 +262,7 @@ def test_a_client_without_its_files_is_refused(ca: Ca) -> None:
         assert isinstance(refused.value, ConfigError | KeyAccessError)
 
 
-@pytest.mark.parametrize(
+@together(
     ("url", "good"),
     [
         ("https://est.example", True),

@@ -117,7 +117,7 @@ def test_what_edges_ask_for_is_in_the_declared_messages() -> None:
                 assert FIELDS[title] in DECLARED[name].__struct_fields__
 
 
-@pytest.mark.parametrize("code", [code for code in ResponseCode if code.name.startswith("FAILED")])
+@together("code", [code for code in ResponseCode if code.name.startswith("FAILED")])
 def test_a_failure_ends_every_state(code: ResponseCode) -> None:
     for chart in CHARTS.values():
         for state, name, edge in edges(chart):
@@ -223,7 +223,7 @@ def test_random_conversations_go_where_a_model_of_the_standard_goes(family: Fami
 # -- what the conformance suite looks at ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@together(
     ("family", "state", "asks", "wrong"),
     [
         (Family.AC, State.POWER_DELIVERY, Asks.RENEGOTIATE, True),  # TC_SECC_AC_VTB_PowerDelivery_014

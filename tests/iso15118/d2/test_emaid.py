@@ -1,11 +1,10 @@
 """Which eMAIDs name one contract."""
 
-import pytest
-
+from tests.together import together
 from v2g.iso15118.d2.emaid import is_same_contract
 
 
-@pytest.mark.parametrize(
+@together(
     ("one", "other", "same"),
     [
         ("DEV2GC00000001", "de-v2g-c00000001", True),

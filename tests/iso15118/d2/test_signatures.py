@@ -97,7 +97,7 @@ def altered(body: Any) -> Any:
     return replace(body, emaid=EMAID(value="DEV2GC99999999", id=body.emaid.id))
 
 
-@pytest.mark.parametrize("name", sorted(BODIES))
+@together("name", sorted(BODIES))
 def test_every_signed_message_verifies_and_no_other_content_or_key_does(name: str) -> None:
     body = BODIES[name]
     assert len(signed_elements(body)) == COUNTS.get(name, 1)
@@ -145,7 +145,7 @@ def test_a_signature_of_20_is_refused_by_its_name() -> None:
         verify(resigned(info, P256), J_ELEMENT, P256.public_key)
 
 
-@pytest.mark.parametrize("name", sorted(BODIES))
+@together("name", sorted(BODIES))
 def test_forms_of_other_stacks_are_understood_and_named(name: str) -> None:
     body = BODIES[name]
     usual = sign(body, P256)

@@ -1,7 +1,6 @@
 """Timing of ISO 15118-2 knows every message of its charts, with the published values."""
 
-import pytest
-
+from tests.together import together
 from v2g.iso15118.d2.charts import REQUESTS
 from v2g.iso15118.d2.timing import MESSAGES, Timing
 from v2g.iso15118.engine.message_timing import SLOW_IN_THE_FIELD
@@ -15,7 +14,7 @@ def test_every_request_of_the_charts_has_a_timing_and_the_charger_is_quicker() -
     assert set(SLOW_IN_THE_FIELD) <= REQUESTS
 
 
-@pytest.mark.parametrize("request_name", sorted(REQUESTS - {"PaymentDetailsReq"}))
+@together("request_name", sorted(REQUESTS - {"PaymentDetailsReq"}))
 def test_times_are_the_published_ones(request_name: str) -> None:
     expected = (5, 4.5) if request_name in SLOW else (0.25, 0.025) if request_name == "CurrentDemandReq" else (2, 1.5)
     assert (MESSAGES[request_name].timeout, MESSAGES[request_name].performance) == expected

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from tests.together import together
 from v2g.iso15118.d20.association import Behind, associate, belongs, positioning
 from v2g.iso15118.d20.sdp_wireless import Diagnosis, Positioning, SdpWirelessRequest, SdpWirelessResponse
 from v2g.iso15118.engine.sdp import Security, Transport
@@ -16,7 +17,7 @@ TWO = Behind(("DEV2GE00001*1", "DEV2GE00001*2"), frozenset({0x10}), HERE, 61000)
 ASKED = SdpWirelessRequest(coupling=0x10)
 
 
-@pytest.mark.parametrize(
+@together(
     ("behind", "wish", "diagnosis", "evse_id"),
     [
         (ONE, {}, Diagnosis.FINISHED, "DEV2GE00001"),
@@ -48,7 +49,7 @@ def test_tls_is_what_there_is_unless_the_charger_is_open_without() -> None:
         assert (answer.security, answer.port) == where
 
 
-@pytest.mark.parametrize(
+@together(
     ("diagnosis", "asked", "reported", "goes"),
     [
         (Diagnosis.ONGOING, "", "", False),

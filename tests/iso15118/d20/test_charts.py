@@ -94,7 +94,7 @@ def test_every_state_is_reached_from_the_first_one_and_leads_to_the_end(chart: C
     assert leads == set(chart)
 
 
-@pytest.mark.parametrize("code", [code for code in ResponseCode if code.name.startswith("FAILED")])
+@together("code", [code for code in ResponseCode if code.name.startswith("FAILED")])
 def test_a_failure_ends_every_state(code: ResponseCode) -> None:
     assert is_failed(response(code))
     for chart in EVERY.values():

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g import exi
 from v2g.errors import RefusedError
 from v2g.iso15118.d20.messages.common_messages import ScheduleExchangeRes
@@ -176,7 +177,7 @@ def test_only_taxes_on_the_same_part_are_held_in_its_price() -> None:
     assert found.total == 4 + Fraction("0.34")
 
 
-@pytest.mark.parametrize(
+@together(
     ("kwh", "bounds", "expected"),
     [
         (10, True, Fraction("3.57")),  # 3.00 lies between 2 and 5; 19 % on top
@@ -288,9 +289,7 @@ def test_without_thresholds_staying_begins_when_no_power_flows() -> None:
     assert cost(read_prices(staying()), flows((1, 10_000), (0.5, 0))).overstay == Fraction("0.5")
 
 
-@pytest.mark.parametrize(
-    ("hours", "due"), [(0.5, 0), (0.75, 0), (1, "0.25"), (1.25, "0.5"), (1.5, 2), (1.75, "3.5"), (2, 6), (3, 16)]
-)
+@together(("hours", "due"), [(0.5, 0), (0.75, 0), (1, "0.25"), (1.25, "0.5"), (1.5, 2), (1.75, "3.5"), (2, 6), (3, 16)])
 def test_each_rule_of_staying_holds_until_the_next(hours: float, due: str) -> None:
     """Three quarters of an hour are free, then half an hour at 1, half an hour at 6, and more at 10 an hour."""
     fees = ((3600, "10"), (0, "1"), (1800, "6"))
@@ -327,7 +326,7 @@ def test_an_interval_of_no_time_has_no_price_of_parking() -> None:
     assert total(schedule(stack(2, parking)), (1, 0)) == Fraction("0.60"), "without a period it is for the interval"
 
 
-@pytest.mark.parametrize(
+@together(
     ("begin_ms", "end_ms", "found"),
     [(-9, 0, ""), (-9, 1, "a"), (0, 3_600_000, "a"), (3_599_999, 3_600_001, "ab"), (3_600_000, 7_200_000, "b"),
      (7_199_999, 7_300_000, "bc"), (0, 10_800_001, "abc"), (10_800_000, 10_800_001, "")],

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,7 +80,7 @@ def test_what_edges_ask_for_is_in_the_declared_messages() -> None:
             assert FIELDS[title] in DECLARED[name].__struct_fields__
 
 
-@pytest.mark.parametrize("code", [code for code in ResponseCode if code.name.startswith("FAILED")])
+@together("code", [code for code in ResponseCode if code.name.startswith("FAILED")])
 def test_a_failure_ends_every_state(code: ResponseCode) -> None:
     for state, name, edge in edges(CHART):
         assert advance(state, request(name, edge.asks), response(code, edge.says), CHART) is State.ENDED

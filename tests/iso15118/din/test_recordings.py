@@ -7,8 +7,6 @@ real side's answer shows that it was wrong.
 from collections import Counter
 from typing import Any
 
-import pytest
-
 from tests.iso15118.din.recordings import (
     ABB,
     ALPITRONIC,
@@ -23,6 +21,7 @@ from tests.iso15118.din.recordings import (
     recording,
     requests,
 )
+from tests.together import together
 from v2g import exi
 from v2g.iso15118.din.charts import CHART, STRICT
 from v2g.iso15118.din.response_codes import USES
@@ -40,7 +39,7 @@ def responses(name: str, kind: str = "") -> list[Recorded]:
     return [each for each in recording(name) if each.sender == "charger" and type(each.body).__name__.startswith(kind)]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@together("name", NAMES)
 def test_every_message_decodes_and_its_bytes_are_ours(name: str) -> None:
     for each in recording(name):
         assert exi.encode(each.message) == each.payload[: len(each.payload) - each.padding]
@@ -61,7 +60,7 @@ OUT_OF_ORDER = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != TESLA_CHARGER])
+@together("name", [name for name in NAMES if name != TESLA_CHARGER])
 def test_the_chart_accepts_every_request_but_those_that_are_named(name: str) -> None:
     refused = [
         (each.state, type(each.body).__name__) for each in requests(name) if not accepts(each.state, each.body, CHART)
@@ -109,7 +108,7 @@ def test_a_tesla_charger_refuses_every_request_with_another_session_id_and_answe
             assert type(each.body).__name__ == type(each.asked).__name__.replace("Req", "Res")
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != TESLA_CHARGER])
+@together("name", [name for name in NAMES if name != TESLA_CHARGER])
 def test_both_sides_keep_the_chargers_session_id(name: str) -> None:
     given = b""
     for each in recording(name):
@@ -123,7 +122,7 @@ def test_both_sides_keep_the_chargers_session_id(name: str) -> None:
             assert is_same_session(given, header.session_id)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@together("name", NAMES)
 def test_codes_of_responses_have_their_place(name: str) -> None:
     for each in responses(name):
         if type(each.body).__name__ != "SupportedAppProtocolRes":
@@ -181,7 +180,7 @@ def test_the_status_of_real_chargers_is_read() -> None:
             assert is_sound(check.dc_evse_status) == (check.evse_processing.name == "Finished")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@together("name", NAMES)
 def test_values_of_real_devices_are_read(name: str) -> None:
     for each in responses(name, "ChargeParameterDiscoveryRes"):
         limits = each.body.evse_charge_parameter

@@ -1,7 +1,6 @@
 """Timing of DIN 70121 knows every message of its chart, with the published values."""
 
-import pytest
-
+from tests.together import together
 from v2g.iso15118.din.charts import REQUESTS
 from v2g.iso15118.din.timing import MESSAGES, Timing
 from v2g.iso15118.engine.message_timing import SLOW_IN_THE_FIELD
@@ -13,7 +12,7 @@ def test_every_request_of_the_charts_has_a_timing_and_the_charger_is_quicker() -
     assert set(SLOW_IN_THE_FIELD) <= REQUESTS
 
 
-@pytest.mark.parametrize("request_name", sorted(REQUESTS))
+@together("request_name", sorted(REQUESTS))
 def test_times_are_the_published_ones(request_name: str) -> None:
     expected = (0.25, 0.025) if request_name == "CurrentDemandReq" else (2, 1.5)
     assert (MESSAGES[request_name].timeout, MESSAGES[request_name].performance) == expected

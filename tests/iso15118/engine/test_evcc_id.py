@@ -1,13 +1,13 @@
 """An EVCCID identifies a vehicle only where it is a whole MAC address."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.iso15118.engine.identifiers import is_regular, mac_address, shown
 
 
-@pytest.mark.parametrize(
+@together(
     ("evcc_id", "identity", "text"),
     [
         ("98ED5C1A2B3C", "98ED5C1A2B3C", "98ED5C1A2B3C"),

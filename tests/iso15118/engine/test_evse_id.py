@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g.iso15118.engine.identifiers import UNKNOWN, UNKNOWN_BYTES, as_bytes, as_text, from_bytes, is_evse_id
 
 
-@pytest.mark.parametrize(
+@together(
     ("text", "valid"),
     [
         ("DE*ABB*E1", True),
@@ -50,7 +51,7 @@ def test_what_cannot_be_packed_is_sent_as_ascii_or_as_unknown(text: str, sent: b
     assert as_bytes(text) == sent
 
 
-@pytest.mark.parametrize(
+@together(
     ("sent", "shown"),
     [
         (b"", ("", False)),

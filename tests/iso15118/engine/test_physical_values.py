@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g import exi
 from v2g.errors import Iso15118Error
 from v2g.iso15118.d2.messages import data_types as d2
@@ -44,7 +45,7 @@ def test_what_is_sent_fits_its_type_and_errs_on_the_named_side(amount: int, expo
     assert multiplier >= 0 or value % 10, "no negative multiplier without need"
 
 
-@pytest.mark.parametrize(
+@together(
     ("amount", "exponent", "expected"),
     [
         (350_000, 0, (3500, 2)),  # 350 kW: 35000 x 10 is beyond int16

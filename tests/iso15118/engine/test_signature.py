@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g import exi
 from v2g.errors import SignatureError
 from v2g.iso15118.d20.messages.certificates import ContractCertificateChain, SubCertificates
@@ -107,7 +108,7 @@ def _other(element: object) -> object:
     return replace(element, algorithm="urn:other")
 
 
-@pytest.mark.parametrize(
+@together(
     ("what", "change"),
     [
         ("leaves out", lambda s: replace(s, key_info=KeyInfo(content=(KeyName(value="me"),)))),

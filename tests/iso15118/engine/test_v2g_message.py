@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.together import together
 from v2g import exi
 from v2g.errors import CodecError, ExiDecodeError, FrameError
 from v2g.iso15118.d2.charts import CHARTS, Family, Session2
@@ -176,7 +177,7 @@ def test_padding_is_reported_with_the_name_of_the_body() -> None:
     assert [each.data["message"] for each in role.actions() if isinstance(each, Observe)] == ["SessionStopReq"]
 
 
-@pytest.mark.parametrize(
+@together(
     ("given_id", "received", "same"),
     [
         ("0102030405060708", "0102030405060708", True),

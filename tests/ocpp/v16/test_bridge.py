@@ -184,7 +184,7 @@ STOPS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", STOPS)
+@together("name", STOPS)
 def test_a_stop_of_an_unknown_number_ends_the_only_one_of_two_that_its_idtag_and_register_permit(name: str) -> None:
     number, id_tag, meter_wh, wanted = STOPS[name]
     stop = v16.StopTransactionReq(transaction_id=number, id_tag=id_tag, meter_stop=meter_wh, timestamp=AT)

@@ -9,6 +9,7 @@ import pytest
 from tests.ocpp.v16.drawing import Run as Translation
 from tests.ocpp.v16.drawing import in_turn
 from tests.ocpp.v16.known import NOW_MS, Run
+from tests.together import together
 from v2g.errors import OcppError
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.provisioning import GetVariableData, GetVariablesRequest
@@ -114,7 +115,7 @@ BESIDE: dict[str, tuple[tuple[Held, ...], SetChargingProfileRequest, list[float]
 }
 
 
-@pytest.mark.parametrize("name", BESIDE)
+@together("name", BESIDE)
 def test_a_lower_limit_of_another_level_stays(name: str) -> None:
     others, request, wanted, said = BESIDE[name]
     run = among(others, request, TAKEN)
@@ -226,7 +227,7 @@ PROFILES: dict[str, tuple[StationQuirks, SetChargingProfileRequest, Callable[[An
 }
 
 
-@pytest.mark.parametrize("name", PROFILES)
+@together("name", PROFILES)
 def test_a_profile_is_as_its_make_takes_it_and_never_higher(name: str) -> None:
     quirks, request, part, wanted, said = PROFILES[name]
     found, info = sent(quirks, request)

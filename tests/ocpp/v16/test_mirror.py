@@ -133,7 +133,7 @@ def test_what_is_remembered_of_a_station_is_bounded() -> None:
     assert here.named(1) is None
 
 
-@pytest.mark.parametrize(
+@together(
     ("id_tag", "kind"),
     [
         ("04A1B2C3", "ISO14443"), ("E004010203040506", "ISO15693"), ("DE8AAC12345678", "eMAID"),

@@ -218,7 +218,7 @@ REPORTS: dict[str, tuple[Message, Message | None]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", REPORTS)
+@together("name", REPORTS)
 def test_progress_is_reported_as_it_was_asked_for(name: str) -> None:
     request, wanted = REPORTS[name]
     for by_whitepaper in (False, True):  # a number says more than the last trigger
@@ -269,7 +269,7 @@ def test_a_reason_in_our_own_data_is_a_reason() -> None:
     assert answer.status_info == StatusInfo(reason_code="r" * 20)
 
 
-@pytest.mark.parametrize(
+@together(
     ("connector", "answer", "status"),
     [
         (2, UnlockConnectorResponse(status="Unlocked"), "Unlocked"),
@@ -328,7 +328,7 @@ KINDS: list[tuple[Any, Any, str | None, str, str | None]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", KINDS, ids=str)
+@together("case", KINDS, ids=str)
 def test_a_schedule_without_a_beginning_begins_with_its_transaction_else_now(case: Any) -> None:
     purpose, kind, start, wanted, begins = case
     run = down(profile16(purpose, kind, start), SetChargingProfileResponse(status="Accepted"))

@@ -49,6 +49,7 @@ from tests.secc.evse.bench import (
     starving,
     unwanted,
 )
+from tests.together import together
 from v2g.iec61851.pilot import PilotState, PilotTiming
 from v2g.observe import Observe
 from v2g_station.blocks.availability import Serve
@@ -100,7 +101,7 @@ ENDS: Final = (
 )
 
 
-@pytest.mark.parametrize(("reason", "before", "moves"), ENDS)
+@together(("reason", "before", "moves"), ENDS)
 def test_the_link_is_prepared_for_what_comes_next(reason: str, before: Any, moves: list[str]) -> None:
     bench = served(replace(SETTINGS, basic=None))
     if before is not None:
@@ -170,7 +171,7 @@ def test_a_pilot_is_the_business_of_the_session_that_runs() -> None:
     assert EvseBench().pilot("B") == [ShowStatus()]
 
 
-@pytest.mark.parametrize(
+@together(
     ("faults", "pilot", "status"),
     [
         (("emergency_stop",), "B", "Faulted"),

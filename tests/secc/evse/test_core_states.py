@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Callable
 from typing import Any, Final
 
-import pytest
 from msgspec.structs import replace
 
 from secc.evse.core import CHARTS, EvseService, LinkAvailability, Pause
@@ -116,7 +115,7 @@ def _after(bench: EvseBench, *facts: Any) -> EvseBench:
 SECOND: Final = ("nothing", "pilot A", "pilot B", "fault", "connects", "ends", "pauses", "stored", "joins", "stopped")
 
 
-@pytest.mark.parametrize("state", STATES)
+@together("state", STATES)
 def test_every_state_survives_every_fact_another_one_and_every_timer(state: str) -> None:
     for first, second in itertools.product(FACTS, SECOND):
         bench = STATES[state]()

@@ -25,6 +25,7 @@ from tests.secc.hardware.channel import Board, Isolation, Stage, Switch
 from tests.secc.hardware.own_drivers import CONTEXTS, PARTS, install_own
 from tests.secc.hardware.plain import Latched, Wire
 from tests.secc_toml import SECC
+from tests.together import together
 from v2g.config import Table, faults
 from v2g.energy.conductors import Currents
 from v2g.errors import ConfigError, StoreError, TransportError
@@ -114,7 +115,7 @@ AC_ONLY: Final = ["simulated.grid: is ignored", "simulated.phase_switch: is igno
 ONE_WAY: Final = 'charger.services: has 6 (DC_BPT), but hardware.stage = "infypower" gives energy to vehicles only'
 
 
-@pytest.mark.parametrize(
+@together(
     ("text", "flaws"),
     [
         ("", []),
@@ -157,7 +158,7 @@ def test_settings_are_those_of_the_part_or_are_missing() -> None:
         settings_of(HardwareConfig(pilot="board"), "pilot")
 
 
-@pytest.mark.parametrize(
+@together(
     ("config", "part"),
     [
         (HardwareConfig(backend="bench"), ""),

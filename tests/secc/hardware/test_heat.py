@@ -9,6 +9,7 @@ import pytest
 from secc.hardware.heat import Derating, DeratingLimits, HeatLimits, HeatWatch
 from tests.secc.hardware.bare import at
 from tests.secc.hardware.channel import Place, Stage, Switch
+from tests.together import together
 from v2g.hardware.interfaces import OFF, Demand
 from v2g.io.hardware.emergency import Emergency, SimulatedEmergencyOutput
 from v2g.io.runtime.disk import DiskThread
@@ -30,7 +31,7 @@ def found_at(trace: list[tuple[float, float | None]], limits: HeatLimits | None 
     return None
 
 
-@pytest.mark.parametrize(
+@together(
     ("trace", "at_s"),
     [
         (rising(5.0), 3.0),  # hot from 2.1 s on; the rise takes 3 s
@@ -159,7 +160,7 @@ CURVE = ((-40.0, 0.0), (-30.0, 1.0), (60.0, 1.0), (90.0, 0.0))
 
 
 @pytest.mark.requirement("R128")
-@pytest.mark.parametrize(
+@together(
     ("celsius", "percent"),
     [(25, 100), (60, 100), (66, 80), (75, 50), (89.8, 0), (90, 0), (200, 0), (-30, 100), (-35, 50), (-40, 0), (-60, 0)],
 )

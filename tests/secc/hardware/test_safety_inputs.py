@@ -11,6 +11,7 @@ from secc.hardware.safety import SafetyChannel
 from secc.session import ports
 from tests.secc.hardware.bare import at, play
 from tests.secc.hardware.channel import ALL, BOTH_WAYS, RATING, Place, on_mains
+from tests.together import together
 from v2g.asn1.discharge import (
     DischargeCommand,
     DischargeContent,
@@ -120,7 +121,7 @@ BASIC: Final = [
 ]
 
 
-@pytest.mark.parametrize(
+@together(
     ("acts", "expected"),
     [
         ([converse], BEGIN),
@@ -161,7 +162,7 @@ def test_each_kind_of_session_begins_anew_and_asks_for_its_own(
     assert reaches(*acts) == expected
 
 
-@pytest.mark.parametrize(
+@together(
     ("command", "expected"),
     [
         (ports.TransactionStarted("session", "DEV2GC00000001"), [inputs.Authorise(allowed=True)]),
@@ -188,7 +189,7 @@ NOT_OF_THE_VEHICLE: Final = frozenset(
 """Rejected for what shows that it is not the vehicle's newest wish."""
 
 
-@pytest.mark.parametrize("status", [each for each in ResultStatus if each.value not in ("accepted", "clamped")])
+@together("status", [each for each in ResultStatus if each.value not in ("accepted", "clamped")])
 def test_a_refused_command_lowers_what_was_signed_if_it_is_the_vehicles_newest(status: ResultStatus) -> None:
     def last(payload: bytes) -> list[Input]:
         return reaches(

@@ -10,6 +10,7 @@ from secc.hardware.evse import asked
 from secc.session import ports
 from tests.secc.hardware.bare import at, run
 from tests.secc.hardware.plain import Place, made
+from tests.together import together
 from v2g.iec61851.pilot import PilotState
 
 
@@ -431,7 +432,7 @@ async def _says(what: Any, after_s: float) -> str:
     return what  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize(
+@together(
     ("test", "failed"),
     [
         (lambda: _says("", 4.99), ""),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from secc.link.listening import MatchedPlug, address_mac, pair
 from tests.interop.cable import EVCC_INTERFACE, SECC_INTERFACE, cable, inside, missing
+from tests.together import together
 from v2g.io.network.interfaces import mac_of
 
 ONE, TWO, THREE = (bytes.fromhex(f"02000000000{n}") for n in (1, 2, 3))
@@ -25,7 +26,7 @@ def test_the_only_evse_of_a_listener_needs_no_address() -> None:
     assert pair([MatchedPlug(3, None, busy=True)], None) == 3  # which refuses a second vehicle by itself
 
 
-@pytest.mark.parametrize(
+@together(
     ("there", "mac", "found"),
     [
         ([(ONE, False), (TWO, False)], TWO, 2),
@@ -59,7 +60,7 @@ def test_the_order_of_evses_decides_nothing(there: list[MatchedPlug], mac: bytes
     assert len({pair(order, mac) for order in itertools.islice(itertools.permutations(there), 6)}) == 1
 
 
-@pytest.mark.parametrize(
+@together(
     ("address", "mac"),
     [
         ("fe80::211:22ff:fe33:4455", "001122334455"),  # RFC 4291, appendix A

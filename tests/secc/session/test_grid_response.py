@@ -22,6 +22,7 @@ from tests.secc.session.d20.ac import UNSIGNED, target
 from tests.station.bench import Bench as StationBench
 from tests.station.charging import charging
 from tests.station.local_control import local
+from tests.together import together
 from v2g.energy.curves import FrequencyCurve
 from v2g.energy.feeder import Feeder, FeederNode
 from v2g.energy.frequency_trace import FrequencyTrace, GridTrace, load_grid_trace
@@ -328,7 +329,7 @@ def test_a_response_gives_way_to_what_the_csms_sets() -> None:
     assert responses(led) == []
 
 
-@pytest.mark.parametrize(
+@together(
     "curve",
     [
         ((-0.5, -1.0),),
@@ -554,7 +555,7 @@ def test_what_the_frequency_led_to_ends_with_its_profile() -> None:
     assert reported == [-8_000, None]
 
 
-@pytest.mark.parametrize("text", ["", "# nothing", "0,50\n0,50", "1,50\n0,50", "0,5", "x,50", "0,50,-3", "-1,50"])
+@together("text", ["", "# nothing", "0,50\n0,50", "1,50\n0,50", "0,5", "x,50", "0,50,-3", "-1,50"])
 def test_what_is_no_trace_is_refused(text: str) -> None:
     from v2g.errors import CodecError
 

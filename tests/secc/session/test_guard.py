@@ -4,6 +4,7 @@ import pytest
 
 from secc.session import ports
 from secc.session.guard import LOWERED, OutputGuard, OutputUse
+from tests.together import together
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.message_timing import SessionTime
 
@@ -28,7 +29,7 @@ def test_voltage_may_be_there_from_the_first_command_that_asks_for_it_to_the_eme
     assert not guard.powered
 
 
-@pytest.mark.parametrize(
+@together(
     ("use", "closed", "why", "wrong"),
     [
         (OutputUse.CLOSING, True, "", ""),
@@ -57,7 +58,7 @@ def test_a_contactor_that_closes_without_a_command_is_welded() -> None:
     assert not guard.powered
 
 
-@pytest.mark.parametrize("state", list(PilotState))
+@together("state", list(PilotState))
 def test_power_needs_a_pilot_in_c_or_d(state: PilotState) -> None:
     guard, _ = powered()
     ends = {PilotState.A: "unplugged", PilotState.B: "vehicle_not_ready", PilotState.C: "", PilotState.D: ""}

@@ -44,6 +44,7 @@ from secc.session.stages import (
     Vehicle,
 )
 from secc.session.terms import OfferedTuple, PowerSpan
+from tests.together import together
 from v2g.energy.conductors import Currents
 from v2g.energy.grid_support import GridSupport, VoltageSupport
 from v2g.energy.limits import EffectiveLimits, GridResponse, Setpoint
@@ -291,7 +292,7 @@ def test_the_ceiling_of_discharge(changes: dict[str, Any], most_w: int) -> None:
     assert permitted(case.selected, case.values["vehicle"], case.context).discharge_w == most_w
 
 
-@pytest.mark.parametrize(
+@together(
     ("changes", "powers"),
     [
         ({"setpoint_w": 25_000}, (18_000, 0)),
@@ -357,7 +358,7 @@ def test_a_conductor_carries_no_more_than_it_may_on_any_number_of_them(
     assert Case("ac", **there).choose() == SetAcOutput(0, discharge_w, -discharge_w, 0, 16_000, lines)
 
 
-@pytest.mark.parametrize(
+@together(
     ("says", "carrying", "outlet", "in_use", "lines"),
     [
         (1, None, 3, 3, 1),
@@ -383,7 +384,7 @@ def test_conductors_that_carry_current_count_though_the_vehicle_says_fewer(
     assert case.choose().charge_w == lines * 7_360
 
 
-@pytest.mark.parametrize(
+@together(
     ("power_w", "most_ma", "in_use", "says", "parts"),
     [
         (10_000, 32_000, 3, {}, (3_333, 3_333, 3_333)),
@@ -413,7 +414,7 @@ def test_a_vehicle_bears_a_smaller_current_than_the_outlet() -> None:
     assert Case("ac", vehicle=small).choose().discharge_ma == 10_000
 
 
-@pytest.mark.parametrize(
+@together(
     ("volts", "charge_w"),
     [(230, 22_080), (219, 22_080), (218, 20_928), (195.5, 18_720), (115, 11_040), (114, 22_080), (0, 22_080)],
 )
@@ -432,7 +433,7 @@ def test_the_low_voltage_is_between_50_and_95_percent(volts: int, charge_w: int)
     assert case.choose().charge_w == charge_w
 
 
-@pytest.mark.parametrize(
+@together(
     ("most", "lines", "volts", "current_ma"),
     [
         (None, 3, 230, 16_000),
@@ -460,7 +461,7 @@ def test_what_a_primary_device_receives() -> None:
 VOLT_WATT = GridSupport(volt_watt=VoltageSupport(start_v=248, stop_v=253))
 
 
-@pytest.mark.parametrize(
+@together(
     ("service", "der", "demanded", "functions", "enabled", "permits"),
     [
         ("AC_BPT", None, VOLT_WATT, "", None, True),
@@ -487,7 +488,7 @@ def test_an_inverter_feeds_back_with_the_grid_support_that_is_demanded(
 # -- the grid ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@together(
     ("delta_w", "changes", "powers"),
     [
         (-3_000, CHARGE, (15_000, 0)),
@@ -507,7 +508,7 @@ def test_a_droop_bends_what_would_flow(delta_w: int, changes: dict[str, Any], po
     assert Case(response=GridResponse(delta_w=delta_w), **changes).powers == powers
 
 
-@pytest.mark.parametrize(
+@together(
     ("response", "planned_w", "powers"),
     [
         (GridResponse(delta_w=-2_000), 12_000, (10_000, 8_000)),
@@ -534,7 +535,7 @@ def test_a_vehicle_with_a_schedule_is_bent_from_what_it_has_planned(
     assert case.powers == powers
 
 
-@pytest.mark.parametrize(
+@together(
     ("response", "powers"),
     [
         (GridResponse(delta_w=-2_000), (15_000, 8_000)),
@@ -650,7 +651,7 @@ def test_what_else_limits_power_is_named() -> None:
 
 
 @pytest.mark.requirement("R28")
-@pytest.mark.parametrize(
+@together(
     ("turning", "changes", "current_ma", "reasons"),
     [
         (-1, {}, 0, ("direction", "direction_change")),
@@ -676,7 +677,7 @@ def test_power_in_the_other_direction_waits_and_its_limits_stay(
     assert Case("ac", **{**changes, "turning": turning}).choose() == Case("ac", **changes).choose()
 
 
-@pytest.mark.parametrize(
+@together(
     ("output", "way"),
     [
         (SetOutput(400_000, 1, charge_w=1, discharge_w=0), 1),
@@ -760,7 +761,7 @@ def test_a_new_output_reaches_the_hardware_first_then_the_journal_then_the_log()
     assert (again, repeated) == (stage, ())
 
 
-@pytest.mark.parametrize(
+@together(
     ("before_w", "changes", "notified"),
     [
         (5_000, {"setpoint_w": -3_000}, ["discharging"]),
@@ -839,7 +840,7 @@ def test_there_is_no_such_event_where_none_is_wanted_or_nothing_is_known() -> No
     assert loop_event(without.stage, without.context) == loop_event(unknown.stage, unknown.context) == ()
 
 
-@pytest.mark.parametrize(
+@together(
     ("watts", "above_w", "violated"),
     [
         (10_000, 0, False),
@@ -862,7 +863,7 @@ def test_an_ac_vehicle_may_exceed_its_power_by_the_margin(watts: int, above_w: i
     assert found == (["warn", "warn", "fail"] if violated else ["", "", ""])
 
 
-@pytest.mark.parametrize(
+@together(
     ("margin_w", "watts", "violated"),
     [(500, 150, False), (500, 151, True), (500, -151, True), (100, 100, False), (100, 101, True), (0, 2, True)],
 )

@@ -17,6 +17,7 @@ from tests.secc.backend import backend
 from tests.secc.config import LEAST
 from tests.secc.stand import charge, stand
 from tests.station.bench import Bench
+from tests.together import together
 from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.iso15118.engine.session import Fact
@@ -37,7 +38,7 @@ def settings(premises: Premises, **config: Any) -> StationSettings:
     )
 
 
-@pytest.mark.parametrize(
+@together(
     ("more", "latch", "expected"),
     [
         ('[charger]\nservices = [5]\n[hardware]\nkind = "ac"\n', True, ("sType2", False, 3)),

@@ -13,6 +13,7 @@ from pki_tools.tree import PkiTree
 from secc.station_config import StationConfig, password_of
 from tests.secc.backend import Backend, backend
 from tests.secc.bench_program import made
+from tests.together import together
 from v2g.errors import ConfigError, KeyAccessError, TransportError
 from v2g.io.runtime.program import start_log
 from v2g.io.tls.files import TlsFiles
@@ -85,7 +86,7 @@ def test_a_password_that_others_may_read_is_refused(tmp_path: Path) -> None:
         password_of(config(password_file=path), {})
 
 
-@pytest.mark.parametrize(
+@together(
     ("changes", "said"),
     [
         ({"url": "https://127.0.0.1/ocpp"}, "not an OCPP-J endpoint"),

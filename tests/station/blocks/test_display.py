@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import pytest
-
 from tests.station.bench import Bench, at
 from tests.station.messages import put, shown
+from tests.together import together
 from v2g_station.blocks.evse import Fault
 
 
@@ -27,7 +26,7 @@ def three() -> Bench:
     return found
 
 
-@pytest.mark.parametrize(
+@together(
     ("wanted", "ids"),
     [
         ({"id": [2]}, [2]),

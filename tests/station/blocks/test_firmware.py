@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from tests.station.bench import Bench, at
 from tests.station.certificates import ROOT, Authority, install, key_usage, pem
 from tests.station.updates import CERTIFICATE, IMAGE, KEY, NAME, SIGNATURE, update
+from tests.together import together
 from v2g.ota.window import parse_window
 from v2g_station.blocks.firmware import (
     Activate,
@@ -72,7 +73,7 @@ def test_an_update_survives_losses_of_power() -> None:
     found.nothing("FirmwareStatusNotification")
 
 
-@pytest.mark.parametrize(
+@together(
     ("before", "now", "said"),
     [
         ("1.10", "1.9.3", "1.10 to 1.9.3, which is older"),
@@ -235,7 +236,7 @@ FORGED = pem(DEVICE.sign(NAME, KEY.public_key())) + DEVICE.pem
 """By the key of a device of the manufacturer, whose certificate is not that of a CA."""
 
 
-@pytest.mark.parametrize(
+@together(
     ("wrong", "status", "reason"),
     [
         ({"location": "ftp://csms.example/fw.bin"}, "Rejected", {"reasonCode": "InvalidURL"}),
@@ -260,7 +261,7 @@ def test_what_cannot_be_verified_is_not_downloaded(wrong: dict[str, Any], status
 
 
 @pytest.mark.requirement("R141")
-@pytest.mark.parametrize(
+@together(
     ("extensions", "accepted"),
     [
         ([], True),

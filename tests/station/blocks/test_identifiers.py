@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.together import together
 from v2g.ocpp.messages.authorization import IdToken
 from v2g_station.blocks.identifiers import is_same_group, name_of, same
 
@@ -21,7 +22,7 @@ def test_an_emaid_is_one_with_and_without_separators_and_check_digit(one: str, t
     assert name_of(IdToken(id_token="A-B", type="Central")) != name_of(IdToken(id_token="AB", type="Central"))
 
 
-@pytest.mark.parametrize(
+@together(
     ("one", "two", "equal"),
     [
         ("G-1", "g-1", True),

@@ -7,6 +7,7 @@ import pytest
 from tests.station.bench import SOCKET, Bench, Refused
 from tests.station.charging import charging
 from tests.station.reports import reports
+from tests.together import together
 from v2g.ocpp.routes import Version
 from v2g_station.blocks.evse import Restart
 
@@ -40,7 +41,7 @@ def test_set_one_variable() -> None:
     assert found.get("OCPPCommCtrlr", "OfflineThreshold")["attributeValue"] == "123"
 
 
-@pytest.mark.parametrize(
+@together(
     ("component", "name", "value"),
     [
         ("OCPPCommCtrlr", "OfflineThreshold", "soon"),

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.ocpp.official import VERSIONS
+from tests.together import together
 from v2g.ocpp.messages.base import EVSE, Component
 from v2g.ocpp.messages.base import Variable as Name
 from v2g.ocpp.messages.provisioning import GetVariableData, GetVariablesResponse, NotifyReportRequest, SetVariableData
@@ -192,7 +193,7 @@ def test_what_is_set_is_kept_and_reported() -> None:
     assert read(again, variable) == "61"
 
 
-@pytest.mark.parametrize(
+@together(
     ("component", "name", "value", "status"),
     [
         ("ocppcommctrlr", "OFFLINETHRESHOLD", "5", "Accepted"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.secc.served import POWER_W, Served
 from tests.station.bench import START_MS
+from tests.together import together
 from v2g.energy.feeder import Feeder, FeederNode
 from v2g.energy.frequency_trace import GridTrace
 from v2g.errors import CodecError
@@ -109,7 +110,7 @@ def test_power_rises_by_the_gradient() -> None:
     assert found.shown().power_w == -30_000
 
 
-@pytest.mark.parametrize(
+@together(
     "text",
     ["", "0", "0,50,230,1", "0,50,230\n1,50", "0,50,1001", "0,50,nan", "nan,50", '{"s":0}', '{"s":0,"hz":50,"w":1}'],
 )

@@ -4,13 +4,13 @@ import base64
 import json
 from typing import get_args
 
-import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from msgspec.structs import replace
 
 from tests.secc.backend import backend
 from tests.station.simulator.fleets import EAGER, run
+from tests.together import together
 from v2g.energy.settlement.ocmf import signed_readings
 from v2g.ocpp.messages.metering import ReadingContext
 from v2g_station.blocks.transaction_records import MeterSample
@@ -19,7 +19,7 @@ from v2g_station.simulator.fleet import SigningMeter
 MARKS = {"Transaction.Begin": "B", "Transaction.End": "E"}
 
 
-@pytest.mark.parametrize("context", get_args(ReadingContext))
+@together("context", get_args(ReadingContext))
 def test_each_reading_is_signed(context: ReadingContext) -> None:
     meter = SigningMeter("SIM1-1", 1)
     for register in (1_000, 2_000):

@@ -18,6 +18,7 @@ from csms.catalogues import catalogues
 from csms.config import check_config
 from pki_tools.tree import PkiTree
 from tests.csms.mail_server import PASSWORD, MailServer
+from tests.together import together
 from v2g.errors import ConfigError, KeyAccessError
 from v2g.events import Severity
 
@@ -157,7 +158,7 @@ def test_an_email_is_in_its_readers_language_and_shows_whatever_a_station_is_cal
         assert {sentence.one, sentence.then} - {""} <= german.keys() | {"{subject}: {kind}", "{subject}: {detail}"}
 
 
-@pytest.mark.parametrize("address", ["ops", "a@b\nBcc: c@d", "a b@c", "a@b c", "@b", "a@", "<a@b>", "a@b,c@d"])
+@together("address", ["ops", "a@b\nBcc: c@d", "a b@c", "a@b c", "@b", "a@", "<a@b>", "a@b,c@d"])
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"address": address}, Recipient)

@@ -12,6 +12,7 @@ from tests.evcc.session.d2.charger import AC, DC, Bench2
 from tests.evcc.session.d2.session import CHEAP_LATER, HOUR, PLAN, offer
 from tests.evcc.session.message_bench import SESSION_ID
 from tests.evcc.session.vehicle_bench import T0
+from tests.together import together
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d2.messages import common
 from v2g.iso15118.d2.messages import data_types as types
@@ -169,7 +170,7 @@ def test_less_than_the_on_board_charger_can_draw_is_nothing(ac: Bench2) -> None:
     assert {each.power_w for each in ac.commands if isinstance(each, SetAcPower)} <= {0}
 
 
-@pytest.mark.parametrize(
+@together(
     ("energy", "phases", "offered", "mode"),
     [
         (("DC", "AC"), 3, ("AC_three_phase_core", "DC_extended"), "DC_extended"),

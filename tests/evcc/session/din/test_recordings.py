@@ -16,6 +16,7 @@ from evcc.session.ports import CloseContactor
 from tests.evcc.session.din.charger import DinBench
 from tests.evcc.session.message_bench import SHORT
 from tests.iso15118.din.recordings import ABB, ALPITRONIC, BULB, COMPLEO, IONIQ, MODEL_Y, TESLA_CHARGER, recording
+from tests.together import together
 from v2g import exi
 from v2g.iso15118.din.messages.data_types import DC_EVSEStatusCode, EVSENotification, IsolationLevel
 from v2g.iso15118.engine.physical_values import millivolts
@@ -76,7 +77,7 @@ REPLAYS: Final = [
 contactor has closed, and the tolerated quirks."""
 
 
-@pytest.mark.parametrize(("name", "connection", "volts", "reason", "missing", "connected", "quirks"), REPLAYS)
+@together(("name", "connection", "volts", "reason", "missing", "connected", "quirks"), REPLAYS)
 def test_recorded_chargers(
     name: str, connection: int, volts: float, reason: str, missing: str, connected: bool, quirks: set[str]
 ) -> None:

@@ -9,6 +9,7 @@ from evcc.session.ports import CloseContactor, OpenContactor, SetCpState, SetPow
 from evcc.session.settings import NeedsConfig, ProgramStep, SessionConfig, VehicleConfig
 from tests.evcc.session.din.charger import NO_SCHEDULES, DinBench
 from tests.evcc.session.message_bench import SESSION_ID
+from tests.together import together
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.din.messages import common
 from v2g.iso15118.din.messages import data_types as types
@@ -240,7 +241,7 @@ def test_departure_ends_the_session() -> None:
     assert bench.closed == "finished"
 
 
-@pytest.mark.parametrize("name", [name for name in dict.fromkeys(WHOLE) if name not in WHOLE[:2]])
+@together("name", [name for name in dict.fromkeys(WHOLE) if name not in WHOLE[:2]])
 def test_the_owner_may_stop_at_any_time(name: str) -> None:
     bench = DinBench(scale=20)
     bench.run_to(name)
@@ -296,7 +297,7 @@ def test_a_charger_of_another_voltage(bench: DinBench, least: int, most: int) ->
     assert bench.names()[-2:] == ["ChargeParameterDiscoveryReq", "SessionStopReq"]
 
 
-@pytest.mark.parametrize("mode", types.EVSESupportedEnergyTransferType)
+@together("mode", types.EVSESupportedEnergyTransferType)
 def test_direct_current_is_requested_as_offered(mode: types.EVSESupportedEnergyTransferType) -> None:
     bench = DinBench(scale=20)
     bench.charger.mode = mode

@@ -16,6 +16,7 @@ from tests.evcc.session.d2.charger import AC, DC, Bench2
 from tests.evcc.session.din.charger import DinBench
 from tests.evcc.session.message_bench import MessageBench
 from tests.evcc.session.v2g_message.lies import Lie, field, limit, status
+from tests.together import together
 from v2g.iso15118.engine.dc_status import is_sound
 from v2g.iso15118.engine.physical_values import Rounding, milliamperes, millivolts
 
@@ -97,7 +98,7 @@ TABLE: Final = [
 ]
 
 
-@pytest.mark.parametrize(("edition", "message", "lie", "cause", "error"), TABLE)
+@together(("edition", "message", "lie", "cause", "error"), TABLE)
 def test_a_lie_ends_the_session_without_current(edition: str, message: str, lie: Lie, cause: str, error: str) -> None:
     bench = BENCHES[edition]()
     bench.run_to(message)

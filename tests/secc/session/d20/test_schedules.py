@@ -30,6 +30,7 @@ from secc.session.terms import (
 )
 from tests.secc.session.bench import AC, Bench, number
 from tests.secc.session.conftest import MakeBench
+from tests.together import together
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import OPERATOR, SITE, Limit
@@ -544,7 +545,7 @@ def test_offers_that_repeat_each_other_are_made_once(make_bench: MakeBench) -> N
     assert [powers(each.charging_schedule)[0][1] for each in exchange(bench)] == [20_000, 10_000]
 
 
-@pytest.mark.parametrize(
+@together(
     ("kind", "fields"),
     [
         (TaxTerms, {"name": "x", "rate": Decimal("-0.1")}),

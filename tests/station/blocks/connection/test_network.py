@@ -7,6 +7,7 @@ import pytest
 from tests.station.bench import Bench
 from tests.station.certificates import install
 from tests.station.reports import PROFILE, reports
+from tests.together import together
 from v2g_station.blocks.connection.network import first_profile
 from v2g_station.kernel.kernel import Connect
 
@@ -201,7 +202,7 @@ def test_a_downgrade_that_is_allowed_is_from_3_to_2() -> None:
     assert read(found, 2, "SecurityProfile")["attributeValue"] == "3", "the higher one stays"
 
 
-@pytest.mark.parametrize(
+@together(
     "fields",
     [
         {"identity": "CS 1"},

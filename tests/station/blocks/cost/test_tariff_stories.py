@@ -27,6 +27,7 @@ from tests.station.tariffs import (
     tariff_of,
     total,
 )
+from tests.together import together
 from v2g_station.blocks.cost.local_cost import ShowCost
 from v2g_station.blocks.cost.tariffs import ShowTariff
 
@@ -113,7 +114,7 @@ def _now(found: Bench) -> str:
     return at(found.utc_ms)
 
 
-@pytest.mark.parametrize(
+@together(
     ("wanted", "status"),
     [
         (many(51), "TooManyElements"),

@@ -21,6 +21,7 @@ from tests.station.tariffs import (
     tariff_of,
     total,
 )
+from tests.together import together
 from v2g.ocpp.messages.base import MessageContent
 from v2g.ocpp.messages.tariff_cost import Tariff
 from v2g_station.blocks.cost.tariffs import MAX_DEFAULTS, MAX_DRIVERS, ShowTariff, description
@@ -64,7 +65,7 @@ def test_times_of_day_are_local(zone: dict[str, str], cost: float) -> None:
     assert total(end(found))[0] == cost
 
 
-@pytest.mark.parametrize(
+@together(
     ("variable", "value", "status"),
     [("TimeZone", "Europe/Paris", "Accepted"), ("TimeZone", "Mars/Base", "Rejected"), ("TimeZone", "", "Accepted"),
      ("TimeZone", "+01:00", "Rejected"), ("TimeOffset", "", "Accepted"), ("TimeOffset", "+01:00", "Accepted"),

@@ -7,6 +7,7 @@ import pytest
 
 from tests import grid_curves as table
 from tests.station.bench import Bench, Payload
+from tests.together import together
 from v2g.energy.limits import GridResponse
 from v2g_station.blocks.der.reactive import REACTIVE, React
 from v2g_station.blocks.der.response import BY_FREQUENCY, BY_VOLTAGE, Respond
@@ -89,7 +90,7 @@ def test_a_trip_waits_as_long_as_its_curve_says_and_ends_by_enter_service() -> N
 
 
 @pytest.mark.requirement("R46")
-@pytest.mark.parametrize(
+@together(
     ("kind", "points", "bad", "seconds", "fault"),
     [
         ("LFMustTrip", ((47.5, 0.5), (47.0, 0.1)), {"hz": 47.2}, 0.26, "UnderFrequency"),
@@ -271,7 +272,7 @@ WATT_PF = ((50.0, 1.0), (100.0, 0.9))
 
 
 @pytest.mark.requirement("R46")
-@pytest.mark.parametrize("percent", [85.0, 92.0, 94.0, 97.3, 100.0, 105.0, 120.0])
+@together("percent", [85.0, 92.0, 94.0, 97.3, 100.0, 105.0, 120.0])
 def test_volt_var_follows_its_points(percent: float) -> None:
     found = Der()
     found.curve("VoltVar", *VOLT_VAR, unit="PctMaxVar", responseTime=0.0)
@@ -280,7 +281,7 @@ def test_volt_var_follows_its_points(percent: float) -> None:
 
 
 @pytest.mark.requirement("R46")
-@pytest.mark.parametrize("point", [*table.BY_VOLTAGE, *table.BY_FREQUENCY], ids=str)
+@together("point", [*table.BY_VOLTAGE, *table.BY_FREQUENCY], ids=str)
 def test_the_chargers_own_inverter_keeps_to_the_curves(point: table.Point) -> None:
     """The table that vehicles' inverters keep to, too."""
     found = Der()
@@ -319,7 +320,7 @@ def test_what_follows_the_voltage_takes_its_response_time(
     assert (found.response.floor_w, found.var) == (0, -MAX_VAR)
 
 
-@pytest.mark.parametrize("power_w", [-10_000, -7_500, -2_000, 0, 11_000, 16_500, 22_000])
+@together("power_w", [-10_000, -7_500, -2_000, 0, 11_000, 16_500, 22_000])
 def test_watt_var_and_watt_pf_follow_the_power(power_w: int) -> None:
     share = -power_w / (RATED_W if power_w < 0 else DRAWN_W) * 100
     found = Der()

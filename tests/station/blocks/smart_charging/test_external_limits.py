@@ -7,6 +7,7 @@ import pytest
 from tests.station.bench import FIXED, Bench, at
 from tests.station.charging import charging as charging_any
 from tests.station.profiles import limit, profile, put
+from tests.together import together
 from v2g.hardware.energy_manager.commands import CommandStep
 from v2g_station.blocks.smart_charging.external_limits import REPORT_S, ExternalLimit
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits, part
@@ -166,7 +167,7 @@ def test_a_profile_of_the_csms_is_enough_for_one_system_at_its_evse(
     assert limit(found) == 5000
 
 
-@pytest.mark.parametrize(
+@together(
     ("mode", "values", "enough"),
     [
         ("ExternalLimits", {"limit_w": 5000.0}, True),

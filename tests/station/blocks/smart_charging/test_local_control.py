@@ -9,6 +9,7 @@ from tests.station.bench import Bench, EvseLayout, at
 from tests.station.charging import charging as charging_any
 from tests.station.local_control import CURVE, driver, local, power
 from tests.station.profiles import limit, put
+from tests.together import together
 from v2g.ocpp.messages.charging_profiles import V2XFreqWattPoint
 from v2g_station.blocks.evse import Plug
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
@@ -244,7 +245,7 @@ def wanted_of(found: Bench, load_w: float | None) -> dict[int, float | None]:
     return {each.evse_id: each.power_w for each in found.commands if isinstance(each, SetPower)}
 
 
-@pytest.mark.parametrize(
+@together(
     ("load", "offset", "wanted"),
     [(10_000, 500, 0), (10_001, 500, -501), (-5000, 500, 0), (-5001, 500, 501), (10_001, 0, -1), (-5001, 0, 1)],
 )

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from tests.station.installed import HOUR, NOON, TRANSACTION, each_line, installed, period, profile
+from tests.together import together
 from v2g.errors import OcppError
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedulePeriod, V2XFreqWattPoint
@@ -87,7 +88,7 @@ def test_a_profile_that_is_over_already_is_refused(until_ms: int, expected: str)
     assert code(profile(valid_to=format_time(until_ms)), utc_ms=NOON) == expected
 
 
-@pytest.mark.parametrize(
+@together(
     ("changes", "expected"),
     [
         ({"kind": "Dynamic", "start": None, "dyn_update_interval": 60}, ""),
@@ -159,7 +160,7 @@ def test_limits_are_for_conductors_that_the_vehicle_has_sent(lines: tuple[int, i
         assert code(each_line(*(5,) * count).profile, **turned) == "PhaseConflict"
 
 
-@pytest.mark.parametrize(
+@together(
     ("item", "words"),
     [
         (installed(profile(period(limit_l2=5))), "for a TxProfile"),
@@ -183,7 +184,7 @@ def test_why_values_of_single_conductors_are_refused_is_said(item: InstalledProf
     assert words in (info.additional_info or "")
 
 
-@pytest.mark.parametrize(
+@together(
     ("counts", "evse_id", "number", "expected"),
     [
         ({1: 1, 2: 1}, 0, 1, ""),
@@ -238,7 +239,7 @@ def test_direct_current_has_no_conductors() -> None:
     assert code(profile(period(number_phases=1)), 0, **one) == "InvalidSchedule"
 
 
-@pytest.mark.parametrize(
+@together(
     ("change", "expected"),
     [
         ({"kind": "Absolute", "start": None}, "InvalidSchedule"),
@@ -324,7 +325,7 @@ def mode(name: str | None, **fields: Any) -> ChargingSchedulePeriod:
     return period(limit=fields.pop("limit", None), operation_mode=name, **fields)
 
 
-@pytest.mark.parametrize(
+@together(
     ("found", "expected"),
     [
         (period(**FOLLOWS), ""),
@@ -437,7 +438,7 @@ def test_a_station_has_1000_profiles_of_the_csms_at_most() -> None:
     assert code(new, installed=[foreign, *many[1:]]) == ""
 
 
-@pytest.mark.parametrize(
+@together(
     ("there", "here", "change", "expected"),
     [
         (1, 1, {}, "DuplicateProfile"),

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.station.installed import HOUR, NOON, TRANSACTION, alone, at, each_line, installed, period, profile
+from tests.together import together
 from v2g.errors import OcppError
 from v2g.iso15118.d20.messages import schedules as iso
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedulePeriod, LimitAtSoC
@@ -38,7 +39,7 @@ def reason(
     return info.reason_code if info else ""
 
 
-@pytest.mark.parametrize(
+@together(
     ("found", "evse_id", "code"),
     [
         (profile(), 0, ""),
@@ -68,7 +69,7 @@ def test_a_profile_is_judged_by_k01(found: ChargingProfile, evse_id: int, code: 
     assert reason(found, evse_id) == code
 
 
-@pytest.mark.parametrize(
+@together(
     ("found", "code"),
     [
         (period(), ""),
@@ -101,7 +102,7 @@ def test_a_dynamic_profile_has_one_period() -> None:
     assert reason(profile(period(), kind="Dynamic", start=None), version="2.1") == ""
 
 
-@pytest.mark.parametrize(
+@together(
     ("found", "code"),
     [
         (profile(purpose="PriorityCharging"), ""),
@@ -261,7 +262,7 @@ def scheduled(purpose: str = "TxDefaultProfile", **change: Any) -> ChargingProfi
     return msgspec.structs.replace(found, charging_schedule=(schedule,))
 
 
-@pytest.mark.parametrize(
+@together(
     ("found", "code"),
     [
         (scheduled(use_local_time=True, start_schedule="2026-06-01T12:00:00"), ""),
@@ -282,7 +283,7 @@ def test_fields_of_21_are_taken_where_they_mean_something(found: ChargingProfile
 OSLO = LocalTime(zone="Europe/Oslo")
 
 
-@pytest.mark.parametrize(
+@together(
     ("utc", "watts"),
     [
         ("2026-03-28T05:59:59Z", 9), ("2026-03-28T06:00:00Z", 5), ("2026-03-29T04:59:59Z", 9),
@@ -556,7 +557,7 @@ def test_no_profile_is_exceeded_on_any_conductor(own: list[list[float]], shared:
 
 
 @pytest.mark.requirement("R192")
-@pytest.mark.parametrize(
+@together(
     ("item", "code"),
     [
         (each_line(16, 10, 6), ""),
@@ -589,7 +590,7 @@ PHASES = {1: 3, 2: 1, 3: 3}
 """Line conductors of the EVSEs 1 to 3; the third one switches, the fourth one has direct current."""
 
 
-@pytest.mark.parametrize(
+@together(
     ("evse_id", "count", "chosen", "code"),
     [
         (1, 3, None, ""),
@@ -623,7 +624,7 @@ def test_a_number_of_phases_is_refused_where_it_cannot_be_kept(
         assert other.reason_code == "InvalidSchedule"
 
 
-@pytest.mark.parametrize(
+@together(
     ("other", "chosen", "changes", "code"),
     [
         ("TxProfile", 3, {}, "PhaseConflict"),

@@ -16,6 +16,7 @@ from tests.station.installed import (
     period,
     profile,
 )
+from tests.together import together
 from v2g.ocpp.messages.charging_profiles import LimitAtSoC
 from v2g_station.blocks.smart_charging.profile_times import InstalledProfile, ProfileSituation
 from v2g_station.blocks.smart_charging.profiles import (
@@ -162,7 +163,7 @@ def test_profiles_of_the_csms_for_an_evse_and_for_the_station_are_ordered_togeth
     assert at(NOON, load, ahead, mine).charge_w == 6_000
 
 
-@pytest.mark.parametrize(
+@together(
     ("changes", "evse_id", "mode", "discharge_w"),
     [
         ({}, 1, "ExternalLimits", 0),
@@ -228,7 +229,7 @@ def test_a_phase_is_one_that_a_profile_names() -> None:
     assert at(NOON, own(number_phases=1, phase_to_use=2)).phase_to_use == 2
 
 
-@pytest.mark.parametrize(
+@together(
     ("items", "watts"),
     [
         ([], None),
@@ -262,7 +263,7 @@ def test_the_leading_period_and_profile_are_found_by_precedence() -> None:
     assert leading([default, fast], NOON, hurried) == fast
 
 
-@pytest.mark.parametrize(
+@together(
     ("purposes", "found"),
     [
         ([], False),
@@ -337,7 +338,7 @@ SINGLE = own(limit=3_450, number_phases=1, phase_to_use=1)
 OTHER = own(limit=3_450, number_phases=1, phase_to_use=2)
 
 
-@pytest.mark.parametrize(
+@together(
     ("one", "two", "expected"),
     [
         (TWO_WAY, TWO_WAY, (10_000, -8_000, None, None, None, "ExternalLimits")),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.station.bench import FIXED, SOCKET, Bench, at
 from tests.station.charging import bench, charging
 from tests.station.profiles import limit, profile, put
+from tests.together import together
 from v2g.energy.needs import EvNeeds
 from v2g.ocpp.routes import Version
 from v2g_station.blocks.evse import Power
@@ -36,7 +37,7 @@ def three() -> Bench:
     return found
 
 
-@pytest.mark.parametrize(
+@together(
     ("evse_id", "criterion", "ids"),
     [
         (0, {"chargingProfilePurpose": "ChargingStationMaxProfile"}, [1]),
@@ -287,7 +288,7 @@ THREE_PHASES = msgspec.structs.replace(SOCKET, max_power_w=22_080)
 ONE_PHASE = msgspec.structs.replace(SOCKET, phases=1, max_power_w=7_360)
 
 
-@pytest.mark.parametrize(
+@together(
     ("profiles", "watts", "amperes"),
     [
         ([], 44_160, 64),
