@@ -414,9 +414,9 @@ class CsmsTest(CaseTest):
 
     # -- what a station does
 
-    async def boot(self, reason: str = "PowerUp") -> Payload:
-        """Send BootNotification; return the answer."""
-        answer = await self.call("BootNotification", **self._boots(reason))
+    async def boot(self, reason: str = "PowerUp", **more: object) -> Payload:
+        """Send BootNotification, with more fields; return the answer."""
+        answer = await self.call("BootNotification", **self._boots(reason), **more)
         self.is_now(answer["currentTime"], "B01.FR.02")
         interval = answer["interval"]
         self.check(

@@ -615,9 +615,10 @@ class BackEnd16(ChargePoint):  # type: ignore[misc]
             declared.token.id: "Accepted", declared.group_token.id: "Accepted", declared.blocked_token.id: "Blocked",
             declared.expired_token.id: "Expired",
         }  # fmt: skip
+        self._group = {each.id: {"parent_id_tag": declared.group} for each in (declared.token, declared.group_token)}
 
     def _info(self, tag: str) -> Payload:
-        return {"status": self._tags.get(tag, "Invalid")}
+        return {"status": self._tags.get(tag.upper(), "Invalid"), **self._group.get(tag.upper(), {})}
 
     @on("BootNotification")
     def boots(self, **_: Any) -> Any:

@@ -77,7 +77,7 @@ def station_played(
         return runner.run(run(Path(folder)))
 
 
-def csms_played(change: Change, *, until_fail: bool, waits: bool = True) -> list[Result]:
+def csms_played(change: Change, *, until_fail: bool, waits: bool = True, only: tuple[str, ...] = ()) -> list[Result]:
     """Return the results of the lab with a back end whose frames are changed."""
 
     async def run() -> list[Result]:
@@ -85,7 +85,8 @@ def csms_played(change: Change, *, until_fail: bool, waits: bool = True) -> list
         network = BackEnds(DECLARED, change, clock.utc_ms, waits=waits, kind=BackEnd16, calls=call)
         judge = RunJudge("csms", {})
         tester = JudgedTester(CsmsTester16(DECLARED, network, network, clock, version="1.6"), judge)
-        found = await results_of(tester, [*CSMS_CASES_16, *judge.rules], until_fail=until_fail)
+        cases = [each for each in (*CSMS_CASES_16, *judge.rules) if not only or each.id in only]
+        found = await results_of(tester, cases, until_fail=until_fail)
         await cancel_tasks(*network.running)
         return found
 
@@ -403,6 +404,47 @@ def _periods(edit: Callable[[list[Payload]], list[Payload]]) -> Change:
 def test_a_fault_is_named_by_its_case(case: str, change: Change, found: str) -> None:
     (result,) = station_played(change, until_fail=False, only=(case,))
     assert (result.verdict, result.found) == (Verdict.FAIL, found)
+
+
+@pytest.mark.parametrize(
+    ("case", "change"),
+    [
+        ("V2G-03-CSMS16", answers("Authorize", of_info("Invalid", "Accepted"))),
+        ("V2G-04-CSMS16", answers("Authorize", lambda p: {"idTagInfo": {"status": p["idTagInfo"]["status"]}})),
+        ("V2G-05-CSMS16", answers("StopTransaction", sets(idTagInfo={"status": "Accepted"}))),
+        ("V2G-11-CSMS16", instead(4, "UnknownToAll", lambda frame: [[3, frame[1], {}]])),
+        ("TC_043_4_CSMS", asks("SendLocalList", sets(listVersion=0))),
+        ("TC_049_CSMS", asks("ReserveNow", sets(expiryDate=LATE))),
+    ],
+)
+def test_a_fault_of_a_back_end_is_named_by_its_case(case: str, change: Change) -> None:
+    assert [each.verdict for each in csms_played(change, until_fail=False, only=(case,))] == [Verdict.FAIL]
+
+
+@pytest.mark.parametrize(
+    ("case", "action", "refuses"),
+    [
+        ("V2G-06-CSMS16", "BootNotification", lambda request: "iccid" in request),
+        ("V2G-07-CSMS16", "StatusNotification", lambda request: "timestamp" not in request),
+        ("V2G-08-CSMS16", "MeterValues", lambda request: "transaction_id" not in request),
+        ("V2G-09-CSMS16", "StopTransaction", lambda request: "reason" not in request),
+        ("V2G-10-CSMS16", "MeterValues", lambda _: True),
+    ],
+)
+def test_a_back_end_that_refuses_what_a_station_may_report_fails(
+    case: str, action: str, refuses: Callable[[Payload], bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "boots" if action == "BootNotification" else f"acknowledges_{action}"
+    usual = getattr(BackEnd16, name)
+
+    @on(action)  # type: ignore[untyped-decorator]
+    def picky(self: BackEnd16, **request: Any) -> Any:
+        if refuses(request):
+            raise ValueError(action)
+        return usual(self, **request)
+
+    monkeypatch.setattr(BackEnd16, name, picky)
+    assert [each.verdict for each in csms_played(as_it_is, until_fail=False, only=(case,))] == [Verdict.FAIL]
 
 
 @pytest.mark.parametrize("case", ["V2G-10-CS16", "V2G-11-CS16", "V2G-14-CS16", "V2G-15-CS16"])

@@ -80,22 +80,25 @@ class CsmsTest16(CsmsTest):
 
     async def knows(self, tag: str, *statuses: str) -> Payload:
         """Present a token, for which the back end has one of these statuses; return idTagInfo. Raises Failed."""
-        info: Payload = (await self.call("Authorize", idTag=tag))["idTagInfo"]
-        self.check(info["status"] in statuses, "Authorize", f"answers {tag} with {info['status']}")
+        return self._judged("Authorize", tag, (await self.call("Authorize", idTag=tag))["idTagInfo"], statuses)
+
+    def _judged(self, action: str, tag: str, info: Payload, statuses: tuple[str, ...]) -> Payload:
+        self.check(info["status"] in statuses, action, f"answers {tag} with {info['status']}")
+        if info["status"] == "Accepted" and "expiryDate" in info:
+            self.is_later(info["expiryDate"], action)
         return info
 
     async def start(self, tag: str, *statuses: str, connector: int = 1, at: str = "", **more: object) -> int:
         """Start a transaction, whose token has one of these statuses; return its id. Raises Failed."""
         request = {"connectorId": connector, "idTag": tag, "meterStart": 1000, "timestamp": at or self.now(), **more}
         answer = await self.call("StartTransaction", **request)
-        status = answer["idTagInfo"]["status"]
-        self.check(status in (statuses or ("Accepted",)), "StartTransaction", f"answers {tag} with {status}")
+        self._judged("StartTransaction", tag, answer["idTagInfo"], statuses or ("Accepted",))
         return int(answer["transactionId"])
 
-    async def stop(self, transaction: int, reason: str = "Local", meter: int = 1500, **more: object) -> None:
-        """End a transaction."""
-        about = {"transactionId": transaction, "meterStop": meter, "timestamp": self.now(), "reason": reason, **more}
-        await self.call("StopTransaction", **about)
+    async def stop(self, transaction: int, reason: str = "Local", meter: int = 1500, **more: object) -> Payload:
+        """End a transaction, without a reason if it is empty; return the answer."""
+        about = {"transactionId": transaction, "meterStop": meter, "timestamp": self.now(), **more}
+        return await self.call("StopTransaction", **about, **({"reason": reason} if reason else {}))
 
     async def _end(self, transaction: str, seq_no: int) -> None:
         await self.stop(int(transaction), "Other")

@@ -50,6 +50,10 @@ def _add(each: _Request) -> None:
         wanted = each.payload(t)
         sent = await t.asked(each.action, each.action, free=_FREE, **wanted)
         _carries(t, each.action, sent, wanted)
+        if each.action == "SendLocalList":  # 0 and -1 are of empty lists and of none
+            t.check(sent["listVersion"] > 0, each.action, f"sends a list of version {sent['listVersion']}")
+        if each.action == "ReserveNow":
+            t.is_later(sent["expiryDate"], each.action)
         for action, payload in each.then:
             named = {"requestId": sent["requestId"]} if "requestId" in sent and action in _OF_REQUEST else {}
             if "connectorId" in payload:
@@ -315,6 +319,31 @@ _case_of_token("023_2", "expired", lambda t: t.declared.expired_token.id, "Expir
 _case_of_token("023_3", "blocked", lambda t: t.declared.blocked_token.id, "Blocked")
 
 
+@CORE.case("V2G-03-CSMS16", "A token in letters of the other case", requirements="IdToken")
+async def other_case(t: CsmsTest16) -> None:
+    """The back end accepts it."""
+    await t.knows(t.declared.token.id.swapcase(), "Accepted")
+
+
+@CORE.case("V2G-04-CSMS16", "Tokens of a group", requirements="IdTagInfo", needs=("groups",))
+async def group(t: CsmsTest16) -> None:
+    """The back end names the group as parentIdTag, the same one for each of its tokens."""
+    for token in (t.declared.token, t.declared.group_token):
+        parent = (await t.knows(token.id, "Accepted")).get("parentIdTag", "")
+        own = parent.upper() == t.declared.group.upper()
+        t.check(own, "IdTagInfo", f"names {parent or 'nothing'} as the group of {token.id}")
+
+
+@CORE.case("V2G-05-CSMS16", "Transactions with tokens that are not accepted", requirements="StartTransaction")
+async def unaccepted(t: CsmsTest16) -> None:
+    """The back end takes the transaction, and says what it thinks of the token, also at the end."""
+    blocked = ("Blocked", "Expired", "Invalid")
+    for token in (t.declared.blocked_token, t.declared.expired_token, t.declared.unknown_token):
+        transaction = await t.start(token.id, *blocked)
+        info = (await t.stop(transaction, "DeAuthorized", idTag=token.id)).get("idTagInfo", {})
+        t.one_of(info.get("status", "Invalid"), blocked, "StopTransaction", f"answers {token.id} with {{}}")
+
+
 @CORE.case("TC_024_CSMS", "The lock fails", requirements="StatusNotification")
 async def lock_failure(t: CsmsTest16) -> None:
     """The back end takes the fault of a connector."""
@@ -354,6 +383,94 @@ async def offline(t: CsmsTest16) -> None:
     transaction = await t.start(t.declared.token.id, at=t.later(-3600))
     for _ in range(2):
         await t.stop(transaction, timestamp=t.later(-60))
+
+
+# -- what stations may report
+
+_STATES: Final = (
+    "Preparing", "Charging", "SuspendedEV", "SuspendedEVSE", "Finishing", "Reserved", "Unavailable", "Faulted",
+    "Available",
+)  # fmt: skip
+_ERRORS: Final = (
+    "ConnectorLockFailure", "EVCommunicationError", "GroundFailure", "HighTemperature", "InternalError",
+    "LocalListConflict", "OtherError", "OverCurrentFailure", "OverVoltage", "PowerMeterFailure", "PowerSwitchFailure",
+    "ReaderFailure", "ResetFailure", "UnderVoltage", "WeakSignal", "NoError",
+)  # fmt: skip
+_REASONS: Final = (
+    "DeAuthorized", "EmergencyStop", "EVDisconnected", "HardReset", "Local", "Other", "PowerLoss", "Reboot", "Remote",
+    "SoftReset", "UnlockCommand", "",
+)  # fmt: skip
+_SAMPLES: Final[tuple[Payload, ...]] = (
+    {"value": "1200.5"},
+    {"value": "1.2", "measurand": "Energy.Active.Import.Register", "unit": "kWh", "phase": "L1", "location": "Inlet"},
+    {"value": "-3.5", "measurand": "Power.Active.Import", "unit": "kW", "context": "Interruption.Begin"},
+    {"value": "16", "measurand": "Current.Import", "unit": "A", "phase": "N", "context": "Trigger"},
+    {"value": "400", "measurand": "Voltage", "unit": "V", "phase": "L1-L2", "context": "Sample.Clock"},
+    {"value": "21", "measurand": "Temperature", "unit": "Celsius", "location": "Body", "context": "Other"},
+    {"value": "50", "measurand": "SoC", "unit": "Percent", "location": "EV", "context": "Transaction.Begin"},
+    {"value": "00ff", "format": "SignedData", "context": "Transaction.End"},
+)
+
+
+def _readings(t: CsmsTest16) -> list[Payload]:
+    return [{"timestamp": t.now(), "sampledValue": list(_SAMPLES)}]
+
+
+@CORE_COLD.case("V2G-06-CSMS16", "All that a station may say of itself", requirements="BootNotification")
+async def whole_boot(t: CsmsTest16) -> None:
+    """The back end takes every field of BootNotification."""
+    await t.connect()
+    more = {name: name for name in ("chargeBoxSerialNumber", "firmwareVersion", "meterSerialNumber", "meterType")}
+    answer = await t.boot(**more, iccid="8988303000001234567", imsi="262011234567890")
+    t.equal(answer["status"], "Accepted", "BootNotification", "answers {}")
+
+
+@CORE.case("V2G-07-CSMS16", "States of every kind", requirements="StatusNotification")
+async def states(t: CsmsTest16) -> None:
+    """The back end takes each state and error of a connector, also without a time."""
+    for status in _STATES:
+        await t.connector(status)
+    for error in _ERRORS:
+        about = {"info": "text", "vendorId": "com.example", "vendorErrorCode": "E1"}
+        await t.call("StatusNotification", connectorId=2, errorCode=error, status="Available", **about)
+
+
+@CORE.case("V2G-08-CSMS16", "Readings of every kind", requirements="MeterValues")
+async def readings(t: CsmsTest16) -> None:
+    """The back end takes readings in a transaction, after its end, without one, and of the whole station."""
+    transaction = await t.start(t.declared.token.id)
+    await t.call("MeterValues", connectorId=1, transactionId=transaction, meterValue=_readings(t))
+    await t.stop(transaction)
+    await t.call("MeterValues", connectorId=1, transactionId=transaction, meterValue=_readings(t))
+    for connector in (0, 2):
+        await t.call("MeterValues", connectorId=connector, meterValue=_readings(t))
+
+
+@CORE.case("V2G-09-CSMS16", "Ends of every kind", requirements="StopTransaction")
+async def ends(t: CsmsTest16) -> None:
+    """The back end takes each reason, and none; an end with and without a token and readings; an unknown transaction;
+    and a transaction beside one that has not ended."""
+    for reason in _REASONS:
+        data: Payload = {"transactionData": _readings(t)} if reason == "Local" else {}
+        await t.stop(await t.start(t.declared.token.id), reason, **data)
+    await t.stop(2_000_000_000)
+    lost = await t.start(t.declared.token.id)
+    await t.stop(await t.start(t.declared.token.id, meterStart=1600), meter=1700)
+    await t.stop(lost, "PowerLoss", meter=1600)
+
+
+@CORE.case("V2G-10-CSMS16", "A connection without a boot", requirements="OCPP-J 5.4")
+async def connects_again(t: CsmsTest16) -> None:
+    """The back end takes what a station sends that has lost its connection only."""
+    transaction = await t.start(t.declared.token.id)
+    await t.disconnect()
+    await t.connect()
+    await _meter(t, transaction)
+    await t.stop(transaction)
+    await t.connector("Available")
+
+
+CORE.case("V2G-11-CSMS16", "Request that no version has", requirements=("OCPP-J 4.3",))(block_b.unknown_action)
 
 
 @CORE.case("TC_064_CSMS", "Data transfer to the back end", requirements="DataTransfer")
