@@ -6,10 +6,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.ocpp.v16.drawing import Run
+from tests.ocpp.v16.drawing import Run, in_turn
 from tests.together import together
 from v2g.errors import OcppError
-from v2g.ocpp.messages.authorization import AuthorizeRequest, ClearCacheResponse, IdToken
+from v2g.ocpp.messages.authorization import (
+    AuthorizeRequest,
+    AuthorizeResponse,
+    ClearCacheResponse,
+    IdToken,
+    IdTokenInfo,
+)
 from v2g.ocpp.messages.availability import ConnectorStatus, StatusNotificationRequest
 from v2g.ocpp.messages.base import EVSE, CertificateHashData, Component, Message, OCSPRequestData, StatusInfo, Variable
 from v2g.ocpp.messages.certificates import (
@@ -250,9 +256,27 @@ def test_plug_and_charge_needs_a_back_end_that_knows_it() -> None:
         hash_algorithm="SHA256", issuer_name_hash="a", issuer_key_hash="b", serial_number="1", responder_url="http://x"
     )
     token = IdToken(id_token="DE1", type="eMAID")
-    with pytest.raises(OcppError, match="no Plug and Charge"):
-        up(AuthorizeRequest(id_token=token, iso15118_certificate_hash_data=(hashed,)),
-           v16.DataTransferConf(status="Rejected"))  # fmt: skip
+    request = AuthorizeRequest(id_token=token, iso15118_certificate_hash_data=(hashed,))
+    for answers in (["Rejected", "Rejected"], ["UnknownVendorId"]):
+        with pytest.raises(OcppError, match="no Plug and Charge"):
+            up(request, *(v16.DataTransferConf(status=each) for each in answers))
+
+
+@pytest.mark.parametrize("first", [v16.DataTransferConf(status="Rejected"), OcppError("", answer="FormationViolation")])
+def test_a_contract_is_authorized_in_the_form_that_the_other_side_has(first: Any) -> None:
+    """OCA's application note has the EMAID alone, and an idTagInfo in the answer; others send that of 2.0.1."""
+    request = AuthorizeRequest(id_token=IdToken(id_token="DE1", type="eMAID"), certificate="PEM")
+    answer = {"idTokenInfo": {"status": "Accepted", "expiryDate": AT}, "certificateStatus": "Accepted"}
+    noted = v16.DataTransferConf(status="Accepted", data=msgspec.json.encode(answer).decode())
+    run = up(request, first, noted)
+    simple = run.asked[-1]
+    assert msgspec.json.decode(simple.data) == {"idToken": "DE1", "certificate": "PEM"}
+    assert run.result == AuthorizeResponse(id_token_info=IdTokenInfo(status="Accepted"), certificate_status="Accepted")
+    told = AuthorizeResponse(id_token_info=IdTokenInfo(status="NoCredit"), certificate_status="Accepted")
+    taken = Run(Bridge(NOW_MS).upward(simple, NOW_MS), in_turn(told), lambda _: None)
+    assert taken.asked == [request]
+    said = {"idTokenInfo": {"status": "Invalid"}, "certificateStatus": "Accepted"}
+    assert (taken.result.status, msgspec.json.decode(taken.result.data)) == ("Accepted", said)
 
 
 def test_needs_of_vehicles_are_refused_with_the_reason() -> None:

@@ -19,7 +19,7 @@ import msgspec
 
 from v2g import typed_json
 from v2g.errors import OcppError, TimeoutExpired
-from v2g.ocpp.messages.authorization import IdToken, IdTokenInfo
+from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken, IdTokenInfo
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.data_transfer import VENDOR
@@ -377,3 +377,45 @@ def as_text(message: Message) -> str:
 def from_text(text: str, type_: type[M]) -> M:
     """Return the message in a text. Raises OcppError."""
     return read_payload(text.encode(), type_, "2.1")
+
+
+# -- OCA's application note of Plug and Charge simplifies Authorize: `idToken` is the EMAID alone, `idTokenInfo` as in
+# 1.6; some follow it (Monta), others send it as in 2.0.1 (EVerest)
+
+
+def simple_text(request: AuthorizeRequest) -> str:
+    """Return an Authorize of a contract as the application note has it. Raises OcppError."""
+    said = typed_json.decode(as_text(request), dict[str, object])
+    return msgspec.json.encode(said | {"idToken": request.id_token.id_token}).decode()
+
+
+def from_simple(text: str) -> AuthorizeRequest | None:
+    """Return the Authorize in a text of the application note's form; None for another form. Raises OcppError."""
+    try:
+        said = typed_json.decode(text, dict[str, object])
+    except msgspec.MsgspecError:
+        return None
+    if not isinstance(emaid := said.get("idToken"), str):
+        return None
+    whole = said | {"idToken": {"idToken": emaid, "type": "eMAID"}}
+    return from_text(msgspec.json.encode(whole).decode(), AuthorizeRequest)
+
+
+class _Info(msgspec.Struct):
+    status: str
+
+
+class _Authorized(msgspec.Struct, rename="camel", omit_defaults=True):
+    """What answers of either form have in common."""
+
+    id_token_info: _Info
+    certificate_status: str | None = None
+
+
+def authorized(text: str) -> AuthorizeResponse:
+    """Return the answer in a text, without what the forms have different. Raises OcppError."""
+    try:
+        said = typed_json.decode(text, _Authorized)
+    except msgspec.MsgspecError as error:
+        raise OcppError(str(error), answer="FormatViolation") from None
+    return from_text(msgspec.json.encode(said).decode(), AuthorizeResponse)

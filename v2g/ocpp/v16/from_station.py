@@ -40,6 +40,7 @@ from v2g.ocpp.v16.bridge import (
     Steps,
     as_text,
     data_in,
+    from_simple,
     from_station,
     from_text,
     id_tag_info,
@@ -509,8 +510,13 @@ def transfer(bridge: Bridge, request: v16.DataTransferReq) -> Steps[v16.DataTran
     if action not in OF_PLUG_AND_CHARGE or action not in known("2.0.1"):
         return v16.DataTransferConf(status="UnknownMessageId")
     try:
-        inner = from_text(request.data or "", request_type(action))
-        reply: Message = yield inner
+        text = request.data or ""
+        if action == "Authorize" and (simple := from_simple(text)) is not None:
+            told: AuthorizeResponse = yield simple
+            info = IdTokenInfo(status=id_tag_info(told.id_token_info).status)
+            told = AuthorizeResponse(id_token_info=info, certificate_status=told.certificate_status)
+            return v16.DataTransferConf(status="Accepted", data=as_text(told))
+        reply: Message = yield from_text(text, request_type(action))
         return v16.DataTransferConf(status="Accepted", data=as_text(reply))
     except OcppError as error:
         return v16.DataTransferConf(status="Rejected", data=str(error)[:255])

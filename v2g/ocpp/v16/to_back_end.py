@@ -21,7 +21,7 @@ from v2g.ocpp.messages.provisioning import BootNotificationRequest, BootNotifica
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
 from v2g.ocpp.routes import action_of
 from v2g.ocpp.v16 import messages as v16
-from v2g.ocpp.v16.bridge import Answer, Steps, as_text, data_in, from_text, text_of
+from v2g.ocpp.v16.bridge import Answer, Steps, as_text, authorized, data_in, from_text, simple_text, text_of
 from v2g.ocpp.v16.from_station import CHARGING, ENDS, EVENTS, PLUG_AND_CHARGE, UPLOADS
 from v2g.ocpp.v16.mirror import BegunAs, Mirror, NumberedHere, StateOf, to_back_end
 from v2g.ocpp.v16.readings import last_register, transaction_data, values_in_16
@@ -86,7 +86,7 @@ def authorize(mirror: Mirror, request: AuthorizeRequest) -> Steps[AuthorizeRespo
     """Ask for an idTag; for a contract with its certificates by DataTransfer. An identifier that is too long for an
     idTag is not known at any back end of 1.6."""
     if request.certificate is not None or request.iso15118_certificate_hash_data:
-        return (yield from _for_plug_and_charge(request, AuthorizeResponse))
+        return (yield from _contract_authorized(request))
     tag = mirror.id_tag(request.id_token)
     if tag != request.id_token.id_token:
         return AuthorizeResponse(id_token_info=IdTokenInfo(status="Invalid"))
@@ -344,6 +344,25 @@ def transfer(mirror: Mirror, request: DataTransferRequest) -> Steps[DataTransfer
     return DataTransferResponse(status=answer.status, data=data, status_info=why)
 
 
+def _contract_authorized(request: AuthorizeRequest) -> Steps[AuthorizeResponse]:
+    """Ask for a contract; a back end that rejects the form of 2.0.1 gets that of the application note."""
+    refusal = OcppError("the back end has no Plug and Charge", answer="NotSupported")
+    for text in (as_text(request), simple_text(request)):
+        try:
+            answer: v16.DataTransferConf = yield v16.DataTransferReq(
+                vendor_id=PLUG_AND_CHARGE, message_id="Authorize", data=text
+            )
+        except OcppError as error:  # an answer of a back end that could not read it
+            refusal = error
+            continue
+        if answer.status == "Accepted" and answer.data is not None:
+            return authorized(answer.data)
+        refusal = _not_known(answer)
+        if answer.status != "Rejected":
+            break
+    raise refusal
+
+
 @to_back_end
 def contract(mirror: Mirror, request: Get15118EVCertificateRequest) -> Steps[Get15118EVCertificateResponse]:
     """Fetch a contract for a vehicle."""
@@ -370,5 +389,9 @@ def _for_plug_and_charge(request: Message, response: type[Answer]) -> Steps[Answ
         vendor_id=PLUG_AND_CHARGE, message_id=action_of(request), data=as_text(request)
     )
     if answer.status != "Accepted" or answer.data is None:
-        raise OcppError(f"the back end has no Plug and Charge over OCPP 1.6: {answer.status}", answer="NotSupported")
+        raise _not_known(answer)
     return from_text(answer.data, response)
+
+
+def _not_known(answer: v16.DataTransferConf) -> OcppError:
+    return OcppError(f"the back end has no Plug and Charge over OCPP 1.6: {answer.status}", answer="NotSupported")
