@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 
 from secc.config import SHORTEST_TOKEN, StatusPageConfig
-from secc.status import ChargerStatus, EebusShown, EvseShown, LineShown, SessionShown, Tone, summary
+from secc.status import ChargerStatus, EvseShown, LineShown, SessionShown, Tone, summary
 from v2g.errors import ConfigError, TransportError
 from v2g.events import reported_by
 from v2g.io.http.server import BoundedServer, HttpHandler
@@ -252,20 +252,17 @@ def page(status: ChargerStatus) -> str:
     if status.grid_code is not None:
         parts.insert(0, f'<section class="card"><h2>Grid code</h2>{_list({"state": status.grid_code.line})}</section>')
     if status.eebus is not None:
-        parts.insert(0, _eebus(status.eebus))
+        shown = status.eebus
+        lines = {"SKI": LineShown(shown.ski), "QR": LineShown(shown.qr)}
+        lines |= {name: LineShown(state) for name, state in shown.limits.items()}
+        tones: Mapping[str, Tone] = {"connected": "good", "waiting": "busy", "disconnected": "bad"}
+        lines |= {f"box {ski}": LineShown(state, tones.get(state, "plain")) for ski, state in shown.boxes.items()}
+        parts.insert(0, f'<section class="card"><h2>EEBUS</h2>{_list(lines)}</section>')
     head = (
         f'<h1>{escape(title)}</h1><p class="dim">{_time(status.utc_ms)}, v2g-engine {escape(status.program)}, '
         f"running since {_time(status.started_ms)}</p>"
     )
     return document(title, "\n".join(["<main>", head, *parts, "</main>"]), style=_STYLE, reload_s=RELOAD_S)
-
-
-def _eebus(shown: EebusShown) -> str:
-    lines = {"SKI": LineShown(shown.ski), "QR": LineShown(shown.qr)}
-    lines |= {name: LineShown(state) for name, state in shown.limits.items()}
-    tones: Mapping[str, Tone] = {"connected": "good", "waiting": "busy", "disconnected": "bad"}
-    lines |= {f"box {ski}": LineShown(state, tones.get(state, "plain")) for ski, state in shown.boxes.items()}
-    return f'<section class="card"><h2>EEBUS</h2>{_list(lines)}</section>'
 
 
 def _evse(status: ChargerStatus, evse: EvseShown) -> str:

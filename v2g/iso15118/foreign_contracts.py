@@ -12,7 +12,6 @@ from v2g import exi
 from v2g.errors import CertificateError, CodecError, RefusedError
 from v2g.iso15118.d2 import provisioning as d2
 from v2g.iso15118.d2 import signatures
-from v2g.iso15118.d2.emaid import is_same_contract
 from v2g.iso15118.d2.envelope import Envelope
 from v2g.iso15118.d2.envelope import seal as seal_2
 from v2g.iso15118.d2.messages import common as d2_messages
@@ -30,7 +29,7 @@ from v2g.iso15118.d20.messages.common_types import MessageHeader, ResponseCode
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine.contracts import Contract, Service, pcid_of
 from v2g.iso15118.engine.v2g_message import body_of, decode_message
-from v2g.pki.certificates import load_certificate, normalize_emaid
+from v2g.pki.certificates import is_same_contract, load_certificate, normalize_emaid
 from v2g.pki.keys import PublicKey
 from v2g.pki.pools import SealedContract
 from v2g.pki.profile import Generation, Role

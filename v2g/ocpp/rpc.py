@@ -332,7 +332,10 @@ class RpcPeer:
         elif kind == SEND and self.version == "2.1":
             self._receive_send(frame)
         elif kind == CALLRESULTERROR and self.version == "2.1":
-            self._receive_result_error(frame, identifier)
+            # record that the peer could not use an own answer (OCPP-J 2.1, 4.2.3); nothing more can be done
+            action = next((action for answered, action in self._answered if answered == identifier), "")
+            code, description = ((_text(each) or "")[:255] for each in (*frame[2:4], *_NOTHING)[:2])
+            self._observe("call_result_error", action=action, code=code[:50], reason=description)
         elif self.version == "2.1":
             self._observe("message_type_ignored")  # OCPP-J 2.1, 4.4: ignore the payload
         else:
@@ -371,12 +374,6 @@ class RpcPeer:
             raise OcppError("too many requests are queued", answer="GenericError")
         self._queue.append((identifier, action, request, size))
         self._queued += size
-
-    def _receive_result_error(self, frame: list[msgspec.Raw], identifier: str | None) -> None:
-        """Record that the peer could not use an own answer (OCPP-J 2.1, 4.2.3); nothing more can be done."""
-        action = next((action for answered, action in self._answered if answered == identifier), "")
-        code, description = ((_text(each) or "")[:255] for each in (*frame[2:4], *_NOTHING)[:2])
-        self._observe("call_result_error", action=action, code=code[:50], reason=description)
 
     def _read(self, raw: msgspec.Raw, type_: type[Message]) -> Message:
         payload = without_nul(bytes(raw))

@@ -197,6 +197,16 @@ def contract_of(emaid: str) -> str:
     return text[:_CONTRACT] if len(text) == _CONTRACT + 1 else text
 
 
+def is_same_contract(emaid: str, other: str) -> bool:
+    """Return whether two EMAIDs of ISO 15118-2 name one contract; a check digit counts only where both have one.
+
+    Vehicles write hyphens, lower case, and the check digit or not.
+    """
+    first, second = sorted((normalize_emaid(emaid), normalize_emaid(other)), key=len)
+    checked = len(first) == _CONTRACT and len(second) == _CONTRACT + 1
+    return first == (second[:_CONTRACT] if checked else second)
+
+
 def is_emaid(text: str) -> bool:
     """Return whether a text is an EMAID: 14 characters, or 15 with a check digit; separators are ignored."""
     return text.isascii() and _EMAID.fullmatch(normalize_emaid(text)) is not None

@@ -385,10 +385,7 @@ class VehicleMonitor:
             self._open("over_voltage", now)
         if self._lasts("voltage", there_mv > most_mv + max(5_000, most_mv // 100), OVER_VOLTAGE_S, now):
             self._open("over_voltage", now)
-        self._look_at_current(battery, inlet_ma, now)
-
-    def _look_at_current(self, battery: BatteryReading, inlet_ma: int, now: float) -> None:
-        """Compare the current with the battery's limits and with the request."""
+        # compare the current with the battery's limits and with the request
         now_us, bears_us, follow_us, excess_us = microseconds(now), self._bears_us, self._follow_us, self._excess_us
         battery_ma, most, least = battery.current_ma, battery.bears.charge_ma, battery.bears.discharge_ma
         self._pack = self._pack.then(battery_ma, most, least, margin=PACK, follow_us=bears_us, now_us=now_us)

@@ -69,10 +69,6 @@ def read_sessions(path: Path) -> dict[str, tuple[PlannedSession, ...]]:
         raise ConfigError(f"{path}: {error}", hint=_HINT) from None
     if not rows:
         raise ConfigError(f"{path} has no sessions", hint=_HINT)
-    return _planned(path, rows)
-
-
-def _planned(path: Path, rows: list[tuple[int, SessionRow]]) -> dict[str, tuple[PlannedSession, ...]]:
     rows.sort(key=lambda each: each[1].plugged_in)
     first = rows[0][1].plugged_in
     found: dict[str, list[PlannedSession]] = {}

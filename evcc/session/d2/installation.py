@@ -21,7 +21,6 @@ from evcc.session.v2g_message.stop import stop
 from v2g.errors import CertificateError, EnvelopeError, TrustError
 from v2g.exi.declare import Element
 from v2g.iso15118.d2 import signatures
-from v2g.iso15118.d2.emaid import is_same_contract
 from v2g.iso15118.d2.envelope import Envelope, unseal
 from v2g.iso15118.d2.messages import common as iso
 from v2g.iso15118.d2.messages.common import AuthorizationReq, PaymentDetailsReq, PaymentDetailsRes
@@ -31,7 +30,7 @@ from v2g.iso15118.d2.timing import CONTRACT_SERVICE
 from v2g.iso15118.engine.response_codes import Consequence, consequence
 from v2g.iso15118.engine.xmldsig import issuer_serial
 from v2g.observe import Observe
-from v2g.pki.certificates import emaid_of, load_certificate
+from v2g.pki.certificates import emaid_of, is_same_contract, load_certificate
 from v2g.pki.keys import AgreementKey, PrivateKey, PublicKey, SoftwareKey
 from v2g.pki.profile import Generation, Role
 from v2g.pki.revocation import refuse_revoked

@@ -169,7 +169,33 @@ class Discharge:
             name = "command_accepted" if accepted else "command_rejected"
             return [seen("power", name, sequence=sequence, status=status.value, effective_w=effective_w)]
         decision_ms = (self._stopwatch() - started) * 1000 if self._stopwatch else None
-        return self._answered(outcome, context, decision_ms)
+        offer, decision = outcome.offer, outcome.decision
+        self._decided, self._rejections = True, 0
+        self.terms = terms_of(offer, min(offer.limits.max_discharge_w, decision.max_discharge_w))
+        self._outbox.append(outcome.reply)
+        return [
+            seen(
+                "offer",
+                "received",
+                offer_id=offer.offer_id.hex(),
+                currency=offer.currency,
+                max_discharge_w=offer.limits.max_discharge_w,
+                source=offer.limits.source,
+                operator_version=offer.limits.operator_version,
+                best_compensation=max(slot.export_compensation for slot in offer.prices),
+                valid_until_ms=offer.valid_until_ms,
+            ),
+            seen(
+                "offer",
+                "decided",
+                offer_id=offer.offer_id.hex(),
+                accepted=decision.accepted,
+                reason=decision.reason.value,
+                max_discharge_w=decision.max_discharge_w,
+                decision_ms=None if decision_ms is None else round(decision_ms, 3),
+                soc=context.battery.soc,
+            ),
+        ]
 
     def leaving(self, context: RequestContext, looping: Looping | None, *, ended: bool) -> list[Action]:
         """SessionStopReq is due, and ends the session or not: a final checkpoint can be answered now."""
@@ -214,35 +240,6 @@ class Discharge:
             export_mwh=checkpoint.now.export_mwh - checkpoint.begin.export_mwh,
             final=checkpoint.final,
         )
-
-    def _answered(self, outcome: Answered, context: RequestContext, decision_ms: float | None) -> list[Action]:
-        offer, decision = outcome.offer, outcome.decision
-        self._decided, self._rejections = True, 0
-        self.terms = terms_of(offer, min(offer.limits.max_discharge_w, decision.max_discharge_w))
-        self._outbox.append(outcome.reply)
-        return [
-            seen(
-                "offer",
-                "received",
-                offer_id=offer.offer_id.hex(),
-                currency=offer.currency,
-                max_discharge_w=offer.limits.max_discharge_w,
-                source=offer.limits.source,
-                operator_version=offer.limits.operator_version,
-                best_compensation=max(slot.export_compensation for slot in offer.prices),
-                valid_until_ms=offer.valid_until_ms,
-            ),
-            seen(
-                "offer",
-                "decided",
-                offer_id=offer.offer_id.hex(),
-                accepted=decision.accepted,
-                reason=decision.reason.value,
-                max_discharge_w=decision.max_discharge_w,
-                decision_ms=None if decision_ms is None else round(decision_ms, 3),
-                soc=context.battery.soc,
-            ),
-        ]
 
     def command(self, power_w: int, context: RequestContext) -> list[Observe]:
         """Ensure that a valid command requests `power_w` W (0 ends the discharge)."""

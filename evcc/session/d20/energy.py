@@ -9,7 +9,7 @@ from evcc.session.context import EvseLimits, departure_s, matched
 from evcc.session.d20 import dynamic_planner, loop, stages
 from evcc.session.d20 import requests as ask
 from evcc.session.d20.loop import ask_loop, enter_loop, following
-from evcc.session.d20.quantities import milli, phase_powers, to_milli, to_whole
+from evcc.session.d20.quantities import phase_powers, to_milli, to_whole
 from evcc.session.d20.request_context import Plan, RequestContext
 from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.schedule import WRONG_MODE, agree
@@ -31,7 +31,7 @@ from v2g.iso15118.d20.messages.common_messages import (
 )
 from v2g.iso15118.d20.messages.common_types import Processing
 from v2g.iso15118.d20.messages.dc import DC_CableCheckReq
-from v2g.iso15118.d20.quantities import on_lines
+from v2g.iso15118.d20.quantities import milli, on_lines
 from v2g.iso15118.d20.services import ServiceId
 from v2g.iso15118.engine.session import Command
 from v2g.iso15118.engine.v2gtp import PayloadType

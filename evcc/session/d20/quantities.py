@@ -3,20 +3,10 @@
 from typing import Final
 
 from v2g.iso15118.d20.messages.common_types import RationalNumber
-from v2g.iso15118.d20.quantities import PHASES, integer, rational, stated
+from v2g.iso15118.d20.quantities import PHASES, integer, stated
 
 BOUND: Final = 10**9
 """Maximum magnitude accepted from outside, in the small unit."""
-
-
-def whole(number: int) -> RationalNumber:
-    """Return W or Wh as a wire number."""
-    return rational(number, 0)
-
-
-def milli(number: int) -> RationalNumber:
-    """Return V or A from mV or mA."""
-    return rational(number, -3)
 
 
 def to_whole(number: RationalNumber) -> int:

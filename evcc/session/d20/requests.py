@@ -10,7 +10,6 @@ import msgspec
 from evcc.policy import policy
 from evcc.session.context import EvseLimits, departure_s, energy_up_to
 from evcc.session.d20.offers import entry_w
-from evcc.session.d20.quantities import milli, whole
 from evcc.session.d20.request_context import Agreement, Outlook, Plan, RequestContext, Schedule
 from evcc.session.d20.stages import CheckingOut, Discovering, Ending, Looping, Parametrizing, Scheduling, Starting, Step
 from evcc.session.paused import PausedChoice
@@ -23,7 +22,7 @@ from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages import ac, common_messages, common_types, dc, wpt
 from v2g.iso15118.d20.messages import schedules as iso
 from v2g.iso15118.d20.prices import Algorithm
-from v2g.iso15118.d20.quantities import each_phase
+from v2g.iso15118.d20.quantities import each_phase, milli, whole
 from v2g.iso15118.d20.schemas import AC, ACDP, DC, WPT
 from v2g.iso15118.d20.services import AC_DER, DER_SCHEMAS, ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.d20.wpt_methods import MethodLists, method_lists

@@ -27,7 +27,6 @@ from v2g.energy.settlement.authorization import CHALLENGE_BYTES
 from v2g.errors import CertificateError, CodecError, Iso15118Error, RevocationError, SignatureError
 from v2g.exi.declare import Element
 from v2g.iso15118.d2 import signatures
-from v2g.iso15118.d2.emaid import is_same_contract
 from v2g.iso15118.d2.messages import common
 from v2g.iso15118.d2.messages.message import V2G_Message
 from v2g.iso15118.d2.response_codes import USES, code_of_chain
@@ -38,7 +37,7 @@ from v2g.iso15118.engine.quirks import EMAID_FORM, SIGNATURE_FORM
 from v2g.iso15118.engine.sequence import code_of
 from v2g.iso15118.engine.v2g_message import body_of, decode_message, is_same_session
 from v2g.observe import Observe, Scalar
-from v2g.pki.certificates import emaid_of, load_certificate
+from v2g.pki.certificates import emaid_of, is_same_contract, load_certificate
 from v2g.pki.profile import Generation, Role
 from v2g.pki.revocation import refuse_revoked
 from v2g.pki.verify import VerifiedChain, verify_chain

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from secc.session.config import ControlMode, EnergyService
 from secc.session.d20.loop import displayed, needed, report_costs, report_meter, status
 from secc.session.d20.parameters import discharge_sign, limits_event
-from secc.session.d20.quantities import by_phase, to_w, watts
+from secc.session.d20.quantities import by_phase, to_w
 from secc.session.d20.stages import HANDLERS, RequestContext, Step, refuse
 from secc.session.ports import SetAcOutput
 from secc.session.power import apply_output, loop_event, on_lines, overdraw, power
@@ -18,7 +18,7 @@ from v2g.energy.conductors import LOWEST_VOLTAGE, line_power_w
 from v2g.exi.declare import Element, schema_of
 from v2g.iso15118.d20.messages import ac as iso
 from v2g.iso15118.d20.messages.common_types import Processing, RationalNumber, ResponseCode
-from v2g.iso15118.d20.quantities import PHASES, each_phase
+from v2g.iso15118.d20.quantities import PHASES, each_phase, whole
 from v2g.iso15118.d20.schemas import AC
 from v2g.iso15118.d20.services import DER_SCHEMAS
 from v2g.observe import Observe
@@ -107,9 +107,9 @@ def rating_mode(context: RequestContext, lines: int, selected: Selected) -> iso.
     fields: Fields = {
         **each_phase("evse_maximum_charge_power", charge_w, lines),
         **each_phase("evse_minimum_charge_power", min(charge_w, rating.min_charge_power_w), lines),
-        "evse_nominal_frequency": watts(rating.nominal_frequency_hz),
-        "maximum_power_asymmetry": None if rating.max_asymmetry_w is None else watts(rating.max_asymmetry_w),
-        "evse_power_ramp_limitation": None if rating.ramp_w_s is None else watts(rating.ramp_w_s),
+        "evse_nominal_frequency": whole(rating.nominal_frequency_hz),
+        "maximum_power_asymmetry": None if rating.max_asymmetry_w is None else whole(rating.max_asymmetry_w),
+        "evse_power_ramp_limitation": None if rating.ramp_w_s is None else whole(rating.ramp_w_s),
     }
     if not selected.bidirectional:
         return iso.AC_CPDResEnergyTransferMode(**fields)

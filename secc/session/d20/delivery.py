@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from secc.session import delivery, stages
 from secc.session.config import EvseRating
 from secc.session.d20.loop import account
-from secc.session.d20.quantities import milli, to_milli
+from secc.session.d20.quantities import to_milli
 from secc.session.d20.scheduling.schedules import choose_tuple
 from secc.session.d20.stages import HANDLERS, RequestContext, Step, authorized_of, refuse
 from secc.session.delivery import READY
@@ -27,6 +27,7 @@ from v2g.iso15118.d20.messages.common_messages import (
 )
 from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
 from v2g.iso15118.d20.messages.schedules import PowerToleranceAcceptance
+from v2g.iso15118.d20.quantities import milli
 from v2g.iso15118.d20.session import binding
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from secc.session import journal
 from secc.session.config import ControlMode, EvseRating
 from secc.session.d20.parameters import discharge_sign
-from secc.session.d20.quantities import milli, to_milli, to_w, watts
+from secc.session.d20.quantities import to_milli, to_w
 from secc.session.d20.scheduling import receipts
 from secc.session.d20.stages import HANDLERS, SIDE_HANDLERS, RequestContext, Step, refuse
 from secc.session.facts import SessionFacts
@@ -22,6 +22,7 @@ from v2g.exi.declare import Element
 from v2g.iso15118.d20.messages import common_types as iso
 from v2g.iso15118.d20.messages import dc
 from v2g.iso15118.d20.messages.common_messages import MeteringConfirmationReq, MeteringConfirmationRes
+from v2g.iso15118.d20.quantities import milli, whole
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine import signature
 from v2g.iso15118.engine.v2gtp import PayloadType
@@ -266,20 +267,20 @@ def _mode(
     """Return the present limits. In dynamic mode they are the command: power settles within them."""
     charge_w, discharge_w = most
     limits: Fields = {
-        "evse_maximum_charge_power": watts(charge_w),
+        "evse_maximum_charge_power": whole(charge_w),
         # never below the first one (V2G20-2655), but where a limit is lower: a minimum above the maximum says nothing
-        "evse_minimum_charge_power": watts(min(rating.min_charge_power_w, charge_w)),
-        "evse_maximum_charge_current": watts(rating.max_charge_current_a),
-        "evse_maximum_voltage": watts(rating.max_voltage_v),
+        "evse_minimum_charge_power": whole(min(rating.min_charge_power_w, charge_w)),
+        "evse_maximum_charge_current": whole(rating.max_charge_current_a),
+        "evse_maximum_voltage": whole(rating.max_voltage_v),
     }
     dynamic = control_mode is ControlMode.DYNAMIC
     if not bidirectional:
         return dc.Dynamic_DC_CLResControlMode(**limits) if dynamic else dc.Scheduled_DC_CLResControlMode(**limits)
     limits |= {
-        "evse_maximum_discharge_power": watts(sign * discharge_w),
-        "evse_minimum_discharge_power": watts(sign * min(rating.min_discharge_power_w, discharge_w)),
-        "evse_maximum_discharge_current": watts(sign * rating.max_discharge_current_a),
-        "evse_minimum_voltage": watts(rating.min_voltage_v),
+        "evse_maximum_discharge_power": whole(sign * discharge_w),
+        "evse_minimum_discharge_power": whole(sign * min(rating.min_discharge_power_w, discharge_w)),
+        "evse_maximum_discharge_current": whole(sign * rating.max_discharge_current_a),
+        "evse_minimum_voltage": whole(rating.min_voltage_v),
     }
     return dc.BPT_Dynamic_DC_CLResControlMode(**limits) if dynamic else dc.BPT_Scheduled_DC_CLResControlMode(**limits)
 

@@ -3,11 +3,12 @@
 from msgspec.structs import replace
 
 from secc.session.config import EvseRating
-from secc.session.d20.quantities import to_milli, to_w, watts
+from secc.session.d20.quantities import to_milli, to_w
 from secc.session.d20.stages import HANDLERS, RequestContext, Step, refuse
 from secc.session.stages import Parametrised, Selected, Vehicle
 from v2g.iso15118.d20.messages import dc as iso
 from v2g.iso15118.d20.messages.common_types import ResponseCode
+from v2g.iso15118.d20.quantities import whole
 from v2g.observe import Observe
 
 
@@ -57,22 +58,22 @@ def rating_mode(
     """Return the charger's rating as the schema requires it."""
     rating = context.config.rating
     charge = {
-        "evse_maximum_charge_power": watts(rating.max_charge_power_w),
-        "evse_minimum_charge_power": watts(rating.min_charge_power_w),
-        "evse_maximum_charge_current": watts(rating.max_charge_current_a),
-        "evse_minimum_charge_current": watts(rating.min_charge_current_a),
-        "evse_maximum_voltage": watts(rating.max_voltage_v),
-        "evse_minimum_voltage": watts(rating.min_voltage_v),
+        "evse_maximum_charge_power": whole(rating.max_charge_power_w),
+        "evse_minimum_charge_power": whole(rating.min_charge_power_w),
+        "evse_maximum_charge_current": whole(rating.max_charge_current_a),
+        "evse_minimum_charge_current": whole(rating.min_charge_current_a),
+        "evse_maximum_voltage": whole(rating.max_voltage_v),
+        "evse_minimum_voltage": whole(rating.min_voltage_v),
     }
     if not bidirectional:
         return iso.DC_CPDResEnergyTransferMode(**charge)
     sign = discharge_sign(context)
     return iso.BPT_DC_CPDResEnergyTransferMode(
         **charge,
-        evse_maximum_discharge_power=watts(sign * rating.max_discharge_power_w),
-        evse_minimum_discharge_power=watts(sign * rating.min_discharge_power_w),
-        evse_maximum_discharge_current=watts(sign * rating.max_discharge_current_a),
-        evse_minimum_discharge_current=watts(sign * rating.min_discharge_current_a),
+        evse_maximum_discharge_power=whole(sign * rating.max_discharge_power_w),
+        evse_minimum_discharge_power=whole(sign * rating.min_discharge_power_w),
+        evse_maximum_discharge_current=whole(sign * rating.max_discharge_current_a),
+        evse_minimum_discharge_current=whole(sign * rating.min_discharge_current_a),
     )
 
 

@@ -4,25 +4,15 @@ from collections.abc import Iterable
 from typing import Final
 
 from v2g.iso15118.d20.messages.common_types import RationalNumber
-from v2g.iso15118.d20.quantities import PHASES, integer, rational
+from v2g.iso15118.d20.quantities import PHASES, integer, whole
 
 MOST: Final = 10_000_000
 """Maximum magnitude accepted from outside: 10 MW, 10 kV, 10 kA (mV, mA, W)."""
 
 
-def watts(power_w: int) -> RationalNumber:
-    """Return W (or Wh) from whole W (or Wh)."""
-    return rational(power_w, 0)
-
-
 def by_phase(name: str, powers: Iterable[int]) -> dict[str, RationalNumber]:
     """Return powers (W) as the fields of a value, one of each phase."""
-    return {name + phase: watts(power_w) for phase, power_w in zip(PHASES, powers, strict=False)}
-
-
-def milli(value: int) -> RationalNumber:
-    """Return V or A from mV or mA."""
-    return rational(value, -3)
+    return {name + phase: whole(power_w) for phase, power_w in zip(PHASES, powers, strict=False)}
 
 
 def scaled(number: RationalNumber, shift: int = 0) -> int:

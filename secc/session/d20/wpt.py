@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from secc.session.d20.loop import displayed, report_costs, report_meter, status
 from secc.session.d20.parameters import limits_event
-from secc.session.d20.quantities import milli, to_milli, to_w, watts
+from secc.session.d20.quantities import to_milli, to_w
 from secc.session.d20.stages import HANDLERS, RequestContext, Step, refuse
 from secc.session.ports import CheckAlignment, RecordMeter, SetWptOutput, StartPairing, StartPositioning
 from secc.session.power import apply_output, loop_event, power
@@ -20,6 +20,7 @@ from v2g.iso15118.d20 import wpt_methods
 from v2g.iso15118.d20.messages import wpt as iso
 from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
 from v2g.iso15118.d20.messages.wpt_positioning import AlternativeSECC, AlternativeSECCList
+from v2g.iso15118.d20.quantities import milli, whole
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 
@@ -126,12 +127,12 @@ def charge_parameter_discovery(
         header=context.header,
         response_code=ResponseCode.OK,
         pd_input_power_class=iso.WPT_PowerClass(rating.power_class),
-        sd_min_output_power=watts(rating.min_power_w),
-        sd_max_output_power=watts(rating.max_power_w),
+        sd_min_output_power=whole(rating.min_power_w),
+        sd_max_output_power=whole(rating.max_power_w),
         sd_max_ground_clearance_support=rating.max_clearance_mm,
         sd_min_ground_clearance_support=rating.min_clearance_mm,
-        pd_min_coil_current=watts(rating.min_coil_current_a),
-        pd_max_coil_current=watts(rating.max_coil_current_a),
+        pd_min_coil_current=whole(rating.min_coil_current_a),
+        pd_max_coil_current=whole(rating.max_coil_current_a),
     )
     parametrised = Parametrised(selected=stage, vehicle=vehicle, rated=vehicle)
     return Step(response, parametrised, (limits_event(stage, vehicle, context),))
@@ -155,7 +156,7 @@ def alignment_check(request: iso.WPT_AlignmentCheckReq, stage: Planned, context:
         header=context.header,
         response_code=ResponseCode.OK,
         evse_processing=_processing(finished=bool(device.aligned)),
-        power_transmitted=watts(device.alignment_w),
+        power_transmitted=whole(device.alignment_w),
         supply_device_current=milli(device.coil_ma),
     )
     return Step(response, stage, (*commands, Observe("wpt", "alignment", {"aligned": bool(device.aligned)})))
@@ -199,10 +200,10 @@ def charge_loop(request: iso.WPT_ChargeLoopReq, stage: Charging, context: Reques
         evse_status=status(context),
         meter_info=meter_info,
         receipt=receipt,
-        evpc_power_request=watts(output.power_w),
-        sd_power_input=watts(power(context)),
-        spc_max_output_power_limit=watts(output.charge_w),
-        spc_min_output_power_limit=watts(min(context.config.wpt.min_power_w, output.charge_w)),
+        evpc_power_request=whole(output.power_w),
+        sd_power_input=whole(power(context)),
+        spc_max_output_power_limit=whole(output.charge_w),
+        spc_min_output_power_limit=whole(min(context.config.wpt.min_power_w, output.charge_w)),
         spc_charge_diagnostics=iso.WPT_SPCChargeDiagnostics(trouble or "SPCNoIssue"),
     )
     return Step(response, replace(stage, loops=stage.loops + 1), (*commands, *loop_event(stage, context)))

@@ -69,15 +69,6 @@ def _sentences(
     if any(plan.curtailed_w):
         cut = sum(cut * period.hours for cut, period in zip(plan.curtailed_w, problem.periods, strict=True)) / 1000
         yield f"{cut:.1f} kWh of generation are curtailed."
-    yield from _reasons(plan)
-    yield (
-        f"Energy costs {earned.bought_micro / MICRO:.2f} and earns {earned.sold_micro / MICRO:.2f}, wear costs "
-        f"{earned.wear_micro / MICRO:.2f}; charging at once would cost {earned.at_once_micro / MICRO:.2f}. "
-        f"Net gain: {earned.net_micro / MICRO:.2f}, {earned.net_micro_per_day / MICRO:.2f} a day."
-    )
-
-
-def _reasons(plan: DispatchPlan) -> Iterator[str]:
     by_reason: dict[Reason, list[str]] = {}
     for each in plan.vehicles:
         by_reason.setdefault(each.reason, []).append(each.id)
@@ -88,6 +79,11 @@ def _reasons(plan: DispatchPlan) -> Iterator[str]:
         if reason is not Reason.NONE:
             lacking = f" ({short[reason] / 1000:.1f} kWh short in total)" if short[reason] else ""
             yield f"{_names(names)}: {REASONS[reason]}{lacking}."
+    yield (
+        f"Energy costs {earned.bought_micro / MICRO:.2f} and earns {earned.sold_micro / MICRO:.2f}, wear costs "
+        f"{earned.wear_micro / MICRO:.2f}; charging at once would cost {earned.at_once_micro / MICRO:.2f}. "
+        f"Net gain: {earned.net_micro / MICRO:.2f}, {earned.net_micro_per_day / MICRO:.2f} a day."
+    )
 
 
 def _names(names: Sequence[str]) -> str:

@@ -62,7 +62,11 @@ def read_ocmf(data: bytes) -> Record:
     if _text(signature, "SE", "signature").lower() == "base64":
         signatures = signatures[::-1]
     remarks: list[str] = []
-    context, page = _page(payload, remarks)
+    written = _text(payload, "PG")
+    found = _PAGE.match(written)
+    if written and found is None:
+        remarks.append(f"payload.PG: {printable(written[:40])!r} is not a page")
+    context, page = ("", None) if found is None else (found["context"].upper(), int(found["number"]))
     return Record(
         format="OCMF",
         signed=sections[1],
@@ -153,14 +157,6 @@ def _method(signature: Mapping[str, object]) -> tuple[str, HashName]:
         raise RecordError(f"the signature method {printable(written[:60])!r} is not supported", verdict="unsupported")
     hash_names: dict[str, HashName] = {"384": "SHA384", "512": "SHA512"}
     return curve if written else "", hash_names.get(found["bits"], "SHA256")
-
-
-def _page(payload: Mapping[str, object], remarks: list[str]) -> tuple[str, int | None]:
-    written = _text(payload, "PG")
-    found = _PAGE.match(written)
-    if written and found is None:
-        remarks.append(f"payload.PG: {printable(written[:40])!r} is not a page")
-    return ("", None) if found is None else (found["context"].upper(), int(found["number"]))
 
 
 def _own_key(sections: Sequence[bytes], remarks: list[str]) -> MeterKey | None:

@@ -99,7 +99,17 @@ def cut(
     plans: Sequence[tuple[int, PricePlan]], zones: Sequence[tzinfo], usage: Usage, before: Progress
 ) -> tuple[list[Piece], Progress]:
     """Return the use since `before`, in pieces within which no rate can change, and the progress after it."""
-    points = _points(plans, zones, usage, before)
+    # the registers at the start, the end, and every cut between
+    readings = _split_energy(_bounded(usage), before.first_mwh, bounds(plans, "energy_wh", 1000))
+    timeline = Timeline(readings)
+    cuts = {since for since, _ in plans} | {at for at, _ in usage.charging} | {at for at, _ in usage.currents}
+    cuts |= {before.start_ms + bound for bound in bounds(plans, "time_s", 1000)}
+    cuts |= _run_cuts(usage, before, bounds(plans, "charging_s", 1000), bounds(plans, "idle_s", 1000))
+    for (_, plan), zone in zip(plans, zones, strict=True):
+        cuts |= plan.clock_cuts(usage.start_ms, usage.end_ms, zone)
+    known = {reading.utc_ms for reading in readings}
+    more = [timeline.at(cut) for cut in cuts if usage.start_ms < cut < usage.end_ms and cut not in known]
+    points = sorted([*readings, *more], key=lambda point: (point.utc_ms, point.import_mwh, point.export_mwh))
     powers = usage.powers or _powers(_bounded(usage))
     power_since = [at for at, _ in powers]
     charging_since = [at for at, _ in usage.charging]
@@ -146,22 +156,6 @@ def _powers(readings: Sequence[Registers]) -> list[tuple[int, int]]:
 def _state(since: Sequence[int], states: Sequence[tuple[int, int]], at: int) -> int:
     index = bisect_right(since, at) - 1
     return int(states[index][1]) if index >= 0 else 0
-
-
-def _points(
-    plans: Sequence[tuple[int, PricePlan]], zones: Sequence[tzinfo], usage: Usage, before: Progress
-) -> list[Registers]:
-    """Return the registers at the start, the end, and every cut between."""
-    readings = _split_energy(_bounded(usage), before.first_mwh, bounds(plans, "energy_wh", 1000))
-    timeline = Timeline(readings)
-    cuts = {since for since, _ in plans} | {at for at, _ in usage.charging} | {at for at, _ in usage.currents}
-    cuts |= {before.start_ms + bound for bound in bounds(plans, "time_s", 1000)}
-    cuts |= _run_cuts(usage, before, bounds(plans, "charging_s", 1000), bounds(plans, "idle_s", 1000))
-    for (_, plan), zone in zip(plans, zones, strict=True):
-        cuts |= plan.clock_cuts(usage.start_ms, usage.end_ms, zone)
-    known = {reading.utc_ms for reading in readings}
-    more = [timeline.at(cut) for cut in cuts if usage.start_ms < cut < usage.end_ms and cut not in known]
-    return sorted([*readings, *more], key=lambda point: (point.utc_ms, point.import_mwh, point.export_mwh))
 
 
 def _bounded(usage: Usage) -> list[Registers]:

@@ -395,7 +395,19 @@ class _Receipt:
             Row(words.power, (Series("orange", "", power),)),
             Row(words.price, (Series("blue", words.charging, buy), Series("green", words.discharging, sell))),
         ]
-        charge = self._charge(edges)
+        # the last known state of charge of each step, %
+        known = [
+            (entry.utc_ms, entry.data.soc)
+            for entry in self._entries
+            if isinstance(entry.data, MeterReading) and entry.data.soc is not None
+        ]
+        charge: list[float | None] = []
+        place, value = 0, None
+        for edge in edges[1:]:
+            while place < len(known) and known[place][0] <= edge:
+                value = float(known[place][1])
+                place += 1
+            charge.append(value)
         if any(each is not None for each in charge):
             rows.append(Row(words.charge_state, (Series("green", "", charge),)))
         totals = self._priced()
@@ -409,22 +421,6 @@ class _Receipt:
         size = abs(value)
         shown = round(value, 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3)
         return self._number(shown, max(0, -int(Decimal(str(shown)).normalize().as_tuple().exponent)))
-
-    def _charge(self, edges: Sequence[int]) -> list[float | None]:
-        """Return the last known state of charge of each step, %."""
-        known = [
-            (entry.utc_ms, entry.data.soc)
-            for entry in self._entries
-            if isinstance(entry.data, MeterReading) and entry.data.soc is not None
-        ]
-        found: list[float | None] = []
-        place, value = 0, None
-        for edge in edges[1:]:
-            while place < len(known) and known[place][0] <= edge:
-                value = float(known[place][1])
-                place += 1
-            found.append(value)
-        return found
 
     def _balance(self, edges: Sequence[int], timeline: Timeline) -> list[float]:
         """Return what is to be paid at each edge; a line's amount grows with its energy."""

@@ -16,7 +16,7 @@ import io
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -43,6 +43,8 @@ VALID_DAYS: Final[Mapping[RoleName, int]] = {"root": 365, "targets": 180, "snaps
 MAX_METADATA: Final = 5_000_000
 
 T = TypeVar("T", Root, Targets, Snapshot, Timestamp)
+AnyMetadata: TypeAlias = Metadata[Any]
+"""Of a role that is known only when it is read."""
 
 
 class RepositoryProgress(msgspec.Struct, frozen=True):
@@ -179,7 +181,7 @@ class Repository:
         self._draft(ours)
         return self.progress(ours)
 
-    def progress(self, metadata: "Metadata[Any]") -> RepositoryProgress:
+    def progress(self, metadata: AnyMetadata) -> RepositoryProgress:
         """Return how far the signatures of root or targets are."""
         role, root = metadata.signed.type, self._root_for(metadata)
         if role == "root":
@@ -195,11 +197,11 @@ class Repository:
             role, metadata.signed.version, threshold, tuple(found.signed), tuple(found.unsigned), found.verified
         )
 
-    def drafts(self) -> list["Metadata[Any]"]:
+    def drafts(self) -> list[AnyMetadata]:
         """Return what waits for signatures or publication."""
         return [each for role in PEOPLES if (each := self._drafted(role)) is not None]
 
-    def published(self) -> list["Metadata[Any]"]:
+    def published(self) -> list[AnyMetadata]:
         """Return the newest metadata of each role that is published."""
         return [each for role in ROLES if (each := self._newest(role)) is not None]
 
@@ -256,7 +258,7 @@ class Repository:
         for each in drafts:
             (self._drafts / f"{each.signed.type}.json").unlink()
 
-    def _fits(self, root: "Metadata[Root]", other: "Metadata[Any]") -> bool:
+    def _fits(self, root: "Metadata[Root]", other: AnyMetadata) -> bool:
         return root.signed.get_verification_result(other.signed.type, other.signed_bytes, other.signatures).verified
 
     def _signed(self, root: "Metadata[Root]", signed: T, key: SigningKey) -> "Metadata[T]":
@@ -266,7 +268,7 @@ class Repository:
             raise ConfigError(f"this key is none of the role {signed.type}")
         return made
 
-    def _put(self, metadata: "Sequence[Metadata[Any]]") -> None:
+    def _put(self, metadata: Sequence[AnyMetadata]) -> None:
         files = {f"{each.signed.version}.{each.signed.type}.json": each.to_bytes() for each in metadata}
         write_files(self._metadata, files)
 
@@ -293,14 +295,14 @@ class Repository:
         found.signatures.clear()
         return found
 
-    def _held(self, metadata: "Metadata[Any]", keyid: str) -> bool:
+    def _held(self, metadata: AnyMetadata, keyid: str) -> bool:
         """Return whether a key may sign metadata: one of the role's, for a root also one of the root before."""
         roots = [self._root_for(metadata)]
         if metadata.signed.type == "root" and (before := self._newest("root")) is not None:
             roots.append(before.signed)
         return any(keyid in root.roles[metadata.signed.type].keyids for root in roots)
 
-    def _root_for(self, metadata: "Metadata[Any]") -> Root:
+    def _root_for(self, metadata: AnyMetadata) -> Root:
         """Return the root that a draft has to fit: itself, the drafted one, or the newest."""
         if metadata.signed.type == "root":
             return metadata.signed  # type: ignore[no-any-return]
@@ -309,11 +311,11 @@ class Repository:
             raise ConfigError(f"{self.folder} has no root", hint="copy metadata and drafts together")
         return root.signed  # type: ignore[no-any-return]
 
-    def _drafted(self, role: str) -> "Metadata[Any] | None":
+    def _drafted(self, role: str) -> AnyMetadata | None:
         path = self._drafts / f"{role}.json"
         return _read(path, role) if path.exists() else None
 
-    def _newest(self, role: str) -> "Metadata[Any] | None":
+    def _newest(self, role: str) -> AnyMetadata | None:
         if role == "timestamp":
             path = self._metadata / "timestamp.json"
             return _read(path, role) if path.exists() else None
@@ -327,7 +329,7 @@ class Repository:
         write_files(self.folder / "targets", {name: data})
         self._draft(targets)
 
-    def _draft(self, metadata: "Metadata[Any]") -> None:
+    def _draft(self, metadata: AnyMetadata) -> None:
         write_files(self._drafts, {f"{metadata.signed.type}.json": metadata.to_bytes()})
 
 
@@ -356,11 +358,11 @@ def _until(role: RoleName, now: datetime) -> datetime:
     return (now + timedelta(days=VALID_DAYS[role])).replace(microsecond=0)
 
 
-def _read(path: Path, role: str = "") -> "Metadata[Any]":
+def _read(path: Path, role: str = "") -> AnyMetadata:
     """Return metadata in a file. Raises ConfigError."""
     try:
         with path.open("rb") as file:
-            found: Metadata[Any] = Metadata.from_bytes(file.read(MAX_METADATA))
+            found: AnyMetadata = Metadata.from_bytes(file.read(MAX_METADATA))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except DeserializationError:

@@ -13,7 +13,6 @@ import msgspec
 from v2g import exi
 from v2g.errors import CertificateError, CodecError, RevocationError, SignatureError, TrustError
 from v2g.iso15118.d2 import signatures
-from v2g.iso15118.d2.emaid import is_same_contract
 from v2g.iso15118.d2.envelope import Entropy, Envelope, seal
 from v2g.iso15118.d2.messages import common as iso
 from v2g.iso15118.d2.messages import data_types
@@ -26,7 +25,7 @@ from v2g.iso15118.d2.signatures import chain_of, sub_cas
 from v2g.iso15118.engine.contracts import Answer, Contract, Service, pcid_of
 from v2g.iso15118.engine.v2g_message import body_of, decode_message
 from v2g.iso15118.engine.xmldsig import Signature
-from v2g.pki.certificates import key_kind, load_certificate
+from v2g.pki.certificates import is_same_contract, key_kind, load_certificate
 from v2g.pki.keys import PublicKey
 from v2g.pki.profile import Generation, KeyKind, Role
 from v2g.pki.verify import VerifiedChain, verify_chain

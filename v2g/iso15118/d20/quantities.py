@@ -26,10 +26,20 @@ def rational(value: int, exponent: int) -> RationalNumber:
     return RationalNumber(exponent=exponent if value else 0, value=sign * value)
 
 
+def whole(number: int) -> RationalNumber:
+    """Return a whole number, as of W or Wh."""
+    return rational(number, 0)
+
+
+def milli(value: int) -> RationalNumber:
+    """Return V or A from mV or mA."""
+    return rational(value, -3)
+
+
 def each_phase(name: str, total_w: int, lines: int) -> dict[str, RationalNumber]:
     """Return a power (W) as fields: of the only phase, or in equal parts of two or three, rounded towards zero."""
     sign, used = -1 if total_w < 0 else 1, PHASES[: max(1, lines)]
-    return {name + phase: rational(sign * (abs(total_w) // len(used)), 0) for phase in used}
+    return {name + phase: whole(sign * (abs(total_w) // len(used))) for phase in used}
 
 
 def stated(powers: Sequence[int | None]) -> list[int]:

@@ -256,11 +256,8 @@ class NetworkProfiles:
         if slot != self._successful:
             self._successful = slot
             self._k.keep_text("network_state", "successful", str(slot))
-        self._secured(profile.security_profile)
-        self._show()
-
-    def _secured(self, level: int) -> None:
-        """Handle a working security profile: if it is a higher one, remove lower ones for good (A05.FR.05, .06)."""
+        # handle a working security profile: if it is a higher one, remove lower ones for good (A05.FR.05, .06)
+        level = profile.security_profile
         if 0 <= self._level < level:
             self._security_event("ReconfigurationOfSecurityParameters", f"security profile {level}")
             for slot in self._slots.configured():
@@ -274,6 +271,7 @@ class NetworkProfiles:
             self._level = level
             self._k.keep_text("network_state", "security", str(level))
         self._k.put("SecurityCtrlr.SecurityProfile", str(level))
+        self._show()
 
     def _show(self) -> None:
         slot, profile = self.current()

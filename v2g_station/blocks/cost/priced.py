@@ -104,7 +104,11 @@ class Priced:
         moved = self._follow_clock(moment)
         self._now = moment.now
         if sample is not None and not self.state.metered:
-            self._first_reading(sample)
+            # start counting energy here: there was no earlier reading
+            progress = self.state.tally.progress
+            last = Registers(progress.last.utc_ms, sample.import_mwh, sample.export_mwh)
+            progress = _replace(progress, last=last, first_mwh=sample.import_mwh)
+            self.state = _replace(self.state, metered=True, tally=_replace(self.state.tally, progress=progress))
         last = self.state.tally.progress.last
         now = last.utc_ms if dark else max(last.utc_ms, moment.utc_ms)
         here = Registers(
@@ -134,13 +138,6 @@ class Priced:
         """Continue from these registers."""
         tally = self.state.tally
         self.state = _replace(self.state, tally=_replace(tally, progress=_replace(tally.progress, last=here)))
-
-    def _first_reading(self, sample: MeterSample) -> None:
-        """Start counting energy here: there was no earlier reading."""
-        progress = self.state.tally.progress
-        last = Registers(progress.last.utc_ms, sample.import_mwh, sample.export_mwh)
-        progress = _replace(progress, last=last, first_mwh=sample.import_mwh)
-        self.state = _replace(self.state, metered=True, tally=_replace(self.state.tally, progress=progress))
 
     def _follow_clock(self, moment: Moment) -> bool:
         """Follow the time of day when the clock was set, so that a jump counts as no time."""

@@ -453,7 +453,12 @@ def _apart(values: Sequence[float | None], found: Found, around: ProfileSituatio
     if first is None:
         return _Bound(None, None)
     if all(each is None for each in others):
-        line = _per_line(found, around)
+        # the A of each line conductor of one of the schedule's unit; None with direct current
+        period, item = found
+        if not around.lines or item.profile.charging_schedule[0].charging_rate_unit == "A":
+            line = 1.0 if around.lines else None
+        else:
+            line = 1 / (around.volts * min(period.number_phases or 3, around.lines))
         return _Bound(first * _per_unit(found, around), None if line is None else first * line)
     given = [each for each in values if each is not None]
     volts = 1.0 if found[1].profile.charging_schedule[0].charging_rate_unit == "A" else around.volts
@@ -471,14 +476,6 @@ def _per_unit(found: Found, around: ProfileSituation) -> float:
     if item.profile.charging_schedule[0].charging_rate_unit == "W":
         return 1.0
     return around.volts * min(period.number_phases or 3, around.phases)
-
-
-def _per_line(found: Found, around: ProfileSituation) -> float | None:
-    """Return the A of each line conductor of one of the schedule's unit; None with direct current."""
-    period, item = found
-    if not around.lines or item.profile.charging_schedule[0].charging_rate_unit == "A":
-        return 1.0 if around.lines else None
-    return 1 / (around.volts * min(period.number_phases or 3, around.lines))
 
 
 def _within(setpoint: float | None, charge_w: float | None, discharge_w: float | None) -> float | None:

@@ -322,19 +322,6 @@ class ChargingProfiles(FunctionalBlock):
         if uses:
             self.limits_changed()
 
-    def _end_offline(self) -> bool:
-        """End profiles for good that expired while the CSMS was unreachable (K01.FR.102); return whether any did."""
-        before = self.installed
-        around = self.where.at(0)
-        for item in self.installed:
-            limit = profile_times.offline_end(item, around)
-            over = limit is not None and self._k.utc_ms >= limit and item.profile.invalid_after_offline_duration
-            if over and not item.ended:
-                ended = msgspec.structs.replace(item, ended=True)
-                self.installed = profile_rules.replace(self.installed, ended)
-                self._k.keep("profiles", str(item.profile.id), ended)
-        return self.installed is not before
-
     def limits_changed(self, places: Collection[int] = ()) -> None:
         """Re-evaluate the profiles at these EVSEs, or at all."""
         with self.together() as due:
@@ -349,7 +336,17 @@ class ChargingProfiles(FunctionalBlock):
         due = self._due = []
         try:
             yield due
-            if self._end_offline():
+            # end profiles for good that expired while the CSMS was unreachable (K01.FR.102)
+            before = self.installed
+            around = self.where.at(0)
+            for item in self.installed:
+                limit = profile_times.offline_end(item, around)
+                over = limit is not None and self._k.utc_ms >= limit and item.profile.invalid_after_offline_duration
+                if over and not item.ended:
+                    ended = msgspec.structs.replace(item, ended=True)
+                    self.installed = profile_rules.replace(self.installed, ended)
+                    self._k.keep("profiles", str(item.profile.id), ended)
+            if self.installed is not before:
                 due.append(())
             self.on_changes.tell()
         finally:

@@ -10,7 +10,6 @@ import msgspec
 from msgspec.structs import replace
 
 from secc.session.config import ControlMode
-from secc.session.d20.quantities import watts
 from secc.session.d20.stages import RequestContext
 from secc.session.terms import OverstayTerms, PriceTerms
 from v2g.asn1.discharge import PriceSlot
@@ -18,6 +17,7 @@ from v2g.iso15118.d20.messages import schedules as iso
 from v2g.iso15118.d20.messages.common_types import RationalNumber
 from v2g.iso15118.d20.price_rules import PRICE_ALGORITHM
 from v2g.iso15118.d20.prices import amount, fraction
+from v2g.iso15118.d20.quantities import whole
 from v2g.units import MICRO
 
 Entry = TypeVar("Entry", iso.PriceRuleStack, iso.PriceLevelScheduleEntry)
@@ -270,7 +270,7 @@ def _rules(terms: PriceTerms, slot: PriceSlot, wanted: WantedPrices) -> Iterator
     """Yield the rules of one slot, one for each power range; rounding to 16 bits is in the payer's favour."""
     if wanted.export:
         compensation = Fraction(slot.export_compensation, MICRO)
-        yield iso.PriceRule(energy_fee=_negated(amount(-compensation)), power_range_start=watts(0))
+        yield iso.PriceRule(energy_fee=_negated(amount(-compensation)), power_range_start=whole(0))
         return
     parking = _money(terms.parking_fee)
     surcharges = ((0, Decimal(0)), *((each.from_w, each.surcharge) for each in terms.power_ranges))
@@ -282,7 +282,7 @@ def _rules(terms: PriceTerms, slot: PriceSlot, wanted: WantedPrices) -> Iterator
             parking_fee_period=terms.parking_period_s if parking is not None else None,
             carbon_dioxide_emission=terms.carbon_dioxide,
             renewable_generation_percentage=terms.renewable_percent,
-            power_range_start=watts(from_w),
+            power_range_start=whole(from_w),
         )
 
 
@@ -306,7 +306,7 @@ def _taxes(terms: PriceTerms) -> iso.TaxRuleList | None:
 def _overstay(terms: OverstayTerms) -> iso.OverstayRuleList:
     return iso.OverstayRuleList(
         overstay_time_threshold=terms.after_s,
-        overstay_power_threshold=None if terms.below_w is None else watts(terms.below_w),
+        overstay_power_threshold=None if terms.below_w is None else whole(terms.below_w),
         overstay_rule=tuple(
             iso.OverstayRule(
                 overstay_rule_description=each.description or None,

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from secc.session.config import ControlMode
-from secc.session.d20.quantities import to_w, watts
+from secc.session.d20.quantities import to_w
 from secc.session.d20.scheduling.pricing import WantedPrices, price_schedule
 from secc.session.d20.stages import RequestContext, refuse
 from secc.session.power import used_lines
@@ -18,7 +18,7 @@ from v2g.errors import Iso15118Error
 from v2g.iso15118.d20.messages import schedules as iso
 from v2g.iso15118.d20.messages.common_messages import PowerDeliveryReq
 from v2g.iso15118.d20.messages.common_types import ResponseCode
-from v2g.iso15118.d20.quantities import each_phase
+from v2g.iso15118.d20.quantities import each_phase, whole
 from v2g.units import MICRO
 
 W_MS_PER_WH = 3_600_000
@@ -227,8 +227,8 @@ def _wire(
     return iso.ChargingSchedule(
         power_schedule=iso.PowerSchedule(
             time_anchor=spans[0].start_ms // 1000,
-            available_energy=None if available_wh is None else watts(available_wh),
-            power_tolerance=None if tolerance_w is None else watts(tolerance_w),
+            available_energy=None if available_wh is None else whole(available_wh),
+            power_tolerance=None if tolerance_w is None else whole(tolerance_w),
             power_schedule_entries=iso.PowerScheduleEntryList(power_schedule_entry=entries),
         ),
         absolute_price_schedule=prices if isinstance(prices, iso.AbsolutePriceSchedule) else None,

@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from evcc.hardware.safety import reading
-from evcc.session.d20.quantities import whole
 from evcc.session.d20.safety import Iso20Messages
 from evcc.session.settings import OnBoardChargerConfig, SessionConfig
 from tests.evcc.session.bench import Bench, Identities
@@ -14,7 +13,7 @@ from v2g import exi
 from v2g.iso15118.d20.messages import ac, wpt
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages.common_types import EvseNotification, EVSEStatus, Processing, ResponseCode
-from v2g.iso15118.d20.quantities import each_phase
+from v2g.iso15118.d20.quantities import each_phase, whole
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.safety import UNBOUNDED, Ask, Output, Phase
 

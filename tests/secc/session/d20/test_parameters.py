@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from secc.session import ports
 from secc.session.config import ControlMode, SeccConfig
-from secc.session.d20.quantities import MOST, milli, rational, scaled, to_milli, to_w, watts
+from secc.session.d20.quantities import MOST, scaled, to_milli, to_w
 from tests.secc.session.bench import Bench, number
 from tests.secc.session.conftest import MakeBench
 from v2g.iso15118.d20.messages import dc
 from v2g.iso15118.d20.messages import schedules as sched
 from v2g.iso15118.d20.messages.common_types import RationalNumber
 from v2g.iso15118.d20.prices import fraction
+from v2g.iso15118.d20.quantities import milli, rational, whole
 from v2g.iso15118.engine.sequence import State
 
 replace = msgspec.structs.replace
@@ -40,7 +41,7 @@ def test_absurd_numbers_stay_within_reason(exponent: int, amount: int, shift: in
 
 
 def test_units_go_there_and_back() -> None:
-    assert to_w(watts(-11_000)) == -11_000
+    assert to_w(whole(-11_000)) == -11_000
     assert to_milli(milli(399_900)) == 399_900
 
 

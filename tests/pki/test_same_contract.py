@@ -1,7 +1,7 @@
 """Which eMAIDs name one contract."""
 
 from tests.together import together
-from v2g.iso15118.d2.emaid import is_same_contract
+from v2g.pki.certificates import is_same_contract
 
 
 @together(
