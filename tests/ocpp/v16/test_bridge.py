@@ -32,6 +32,7 @@ from v2g.ocpp.messages.remote_control import (
     RequestStartTransactionResponse,
     TriggerMessageRequest,
 )
+from v2g.ocpp.messages.security import SignCertificateRequest, SignCertificateResponse
 from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
 from v2g.ocpp.routes import action_of, known, response_type
@@ -302,6 +303,9 @@ def test_plug_and_charge_travels_as_a_message_of_2_0_1_in_a_text(size: int) -> N
     assert (run.result.status, msgspec.json.decode(run.result.data)["exiResponse"]) == ("Accepted", "B" * size)
     run = Run(Bridge(NOW_MS).upward(replace(asked, data="{}"), NOW_MS), in_turn())
     assert (run.asked, run.result.status) == ([], "Rejected")
+    signs = replace(asked, message_id="SignCertificate", data='{"csr":"PEM"}')
+    run = Run(Bridge(NOW_MS).upward(signs, NOW_MS), in_turn(SignCertificateResponse(status="Accepted")))
+    assert run.asked == [SignCertificateRequest(csr="PEM", certificate_type="V2GCertificate")], "1.6 has its own"
     other = v16.DataTransferReq(vendor_id="com.example", data="x")
     run = Run(Bridge(NOW_MS).upward(other, NOW_MS), in_turn(DataTransferResponse(status="Accepted", data={"a": 1})))
     assert run.asked == [DataTransferRequest(vendor_id="com.example", data="x")]

@@ -48,6 +48,7 @@ from v2g.ocpp.messages.remote_control import (
 )
 from v2g.ocpp.messages.reservation import ReserveNowResponse
 from v2g.ocpp.messages.security import (
+    CertificateSignedRequest,
     CertificateSignedResponse,
     SecurityEventNotificationRequest,
     SecurityEventNotificationResponse,
@@ -544,6 +545,8 @@ def test_messages_of_plug_and_charge_go_to_the_station(action: str) -> None:
     request = v16.DataTransferReq(vendor_id=PLUG_AND_CHARGE, message_id=action, data=text)
     run = down(request, OcppError("n" * 300, answer="X"))
     assert (len(run.asked), run.result.status, len(run.result.data)) == (1, "Rejected", 255)
+    if action == "CertificateSigned":
+        assert run.asked == [CertificateSignedRequest(certificate_chain="PEM", certificate_type="V2GCertificate")]
     nameless = v16.DataTransferReq(vendor_id=PLUG_AND_CHARGE, data=text)
     assert down(nameless).result.status == "UnknownMessageId"
 

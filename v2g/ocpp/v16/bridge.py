@@ -24,6 +24,7 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.data_transfer import VENDOR
 from v2g.ocpp.messages.provisioning import NotifyReportRequest
+from v2g.ocpp.messages.security import CertificateSignedRequest, SignCertificateRequest
 from v2g.ocpp.messages.transactions import ChargingState, TransactionEventRequest
 from v2g.ocpp.quirks import STRICT
 from v2g.ocpp.routes import action_of
@@ -375,8 +376,14 @@ def as_text(message: Message) -> str:
 
 
 def from_text(text: str, type_: type[M]) -> M:
-    """Return the message in a text. Raises OcppError."""
-    return read_payload(text.encode(), type_, "2.1")
+    """Return the message in a text. Raises OcppError.
+
+    The application note of Plug and Charge names no type of certificate: here it is that of ISO 15118.
+    """
+    message = read_payload(text.encode(), type_, "2.1")
+    if isinstance(message, SignCertificateRequest | CertificateSignedRequest) and message.certificate_type is None:
+        return msgspec.structs.replace(message, certificate_type="V2GCertificate")
+    return message
 
 
 # -- OCA's application note of Plug and Charge simplifies Authorize: `idToken` is the EMAID alone, `idTokenInfo` as in
