@@ -38,6 +38,7 @@ from csms.tokens.pages import VIEWS as TOKEN_VIEWS
 from tests.csms.api.support import ApiClient
 from tests.csms.console.support import Person, employ, text_of
 from v2g.asn1.discharge import DecisionReason
+from v2g.energy.price_plan import KINDS
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
 
@@ -49,6 +50,9 @@ PROGRAM = [
 ]
 SOURCES = {each.name: each.read_text("utf-8") for each in TEMPLATES.iterdir() if each.name.endswith(".html")}
 
+
+BILLED = {each.replace("_", " ") for each in KINDS}
+"""What the lines of a bill are of."""
 
 CODE = re.compile(r"(v2g csms|POST) .+|(· )?v2g-engine|OpenAPI [\d.]+|/kWh|\W+")
 """What is the same in every language."""
@@ -73,6 +77,7 @@ def test_no_text_of_a_page_is_missing_in_a_catalogue(language: str) -> None:
         *AREA_NAMES,
         *LABELS,
         *CAMPAIGN_STATES,
+        *BILLED,
     } - catalogues()[language].keys() == set()
 
 
@@ -214,6 +219,7 @@ def test_a_catalogue_has_only_texts_of_templates_and_leaves_them_valid(language:
     known |= (
         words()
         | LABELS
+        | BILLED
         | WORDS.keys()
         | set().union(*(constants(text) for source in PROGRAM for text in spoken(source)))
     )
