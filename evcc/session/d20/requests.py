@@ -10,6 +10,7 @@ import msgspec
 from evcc.policy import policy
 from evcc.session.context import EvseLimits, departure_s, energy_up_to
 from evcc.session.d20.offers import entry_w
+from evcc.session.d20.quantities import to_whole
 from evcc.session.d20.request_context import Agreement, Outlook, Plan, RequestContext, Schedule
 from evcc.session.d20.stages import CheckingOut, Discovering, Ending, Looping, Parametrizing, Scheduling, Starting, Step
 from evcc.session.paused import PausedChoice
@@ -293,11 +294,28 @@ def power_profile(plan: Plan, context: RequestContext) -> iso.EVPowerProfile:
 def _entries(schedule: Schedule, context: RequestContext) -> tuple[iso.PowerScheduleEntry, ...]:
     """Return the entries of the profile, of each phase where the schedule has them."""
     offered, lines = schedule.charge.power_schedule_entries.power_schedule_entry, context.config.on_board_charger.phases
-    spans = [(each.duration, min(entry_w(each, lines), context.max_charge_w)) for each in offered]
     if schedule.plan is not None:
         spans = [((each.end_ms - each.start_ms) // 1000, each.power_w) for each in schedule.plan.blocks]
+    else:
+        available = schedule.charge.available_energy
+        powers = [(each.duration, min(entry_w(each, lines), context.max_charge_w)) for each in offered]
+        spans = _within(powers, None if available is None else max(0, to_whole(available)))
     used = lines if any((each.power_l2 or each.power_l3) is not None for each in offered) else 1
     return tuple(iso.PowerScheduleEntry(duration=s, **each_phase("power", power_w, used)) for s, power_w in spans)
+
+
+def _within(powers: list[tuple[int, int]], available_wh: int | None) -> list[tuple[int, int]]:
+    """Return powers (s, W) up to the energy that is available, then 0 W; entries of 0 s are left out."""
+    left = None if available_wh is None else available_wh * 3600
+    found = []
+    for seconds, power_w in powers:
+        if left is not None and power_w * seconds > left:
+            whole_s, left = left // power_w, 0
+            found += [(whole_s, power_w), (seconds - whole_s, 0)]
+        else:
+            left = None if left is None else left - power_w * seconds
+            found.append((seconds, power_w))
+    return [each for each in found if each[0]][:MOST_POINTS] or [(1, 0)]
 
 
 def energy_offer(choice: PausedChoice, context: RequestContext) -> iso.EVEnergyOffer | None:

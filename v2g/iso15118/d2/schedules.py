@@ -125,7 +125,8 @@ def planned(profile: ChargingProfile | None) -> PowerSchedule | None:
     """Return a vehicle's plan, None if it sends none, or one in other units than of power."""
     if profile is None or not all(is_power(each.charging_profile_entry_max_power) for each in profile.profile_entry):
         return None
-    return read(
+    entries = (
         (each.charging_profile_entry_start, None, watts(each.charging_profile_entry_max_power, Rounding.UP))
         for each in profile.profile_entry
     )
+    return read(entries, of_both=max)

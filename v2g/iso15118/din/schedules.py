@@ -60,10 +60,11 @@ def planned(profile: ChargingProfile | None) -> PowerSchedule | None:
     """Return a vehicle's plan, None if it sends none."""
     if profile is None:
         return None
-    return read(
+    entries = (
         (each.charging_profile_entry_start, None, each.charging_profile_entry_max_power)
         for each in profile.profile_entry
     )
+    return read(entries, of_both=max)
 
 
 def _make(multiplier: int, unit: str, value: int) -> PhysicalValue:

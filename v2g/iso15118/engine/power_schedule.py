@@ -46,11 +46,11 @@ class PowerSchedule(msgspec.Struct, frozen=True):
             yield step.start_s, self.end_s - step.start_s if last and self.end_s is not None else None, step.power_w
 
 
-def read(entries: Iterable[tuple[int, int | None, int]]) -> PowerSchedule:
+def read(entries: Iterable[tuple[int, int | None, int]], *, of_both: Callable[[int, int], int] = min) -> PowerSchedule:
     """Return the schedule of received entries: start s, duration s or None, power W.
 
-    A first start after 0 holds from 0 on; an entry that does not start later than the one before is left out, unless
-    it is lower: the lower power holds from there.
+    A first start after 0 holds from 0 on. Of an entry that does not start later than the one before, and that one, the
+    lower power holds: what is offered. Of what a vehicle plans (`of_both` is max) it is the higher one.
     """
     steps: list[Step] = []
     end: int | None = None
@@ -59,8 +59,8 @@ def read(entries: Iterable[tuple[int, int | None, int]]) -> PowerSchedule:
         if not steps or step.start_s > steps[-1].start_s:
             steps.append(step)
             end = None if duration is None else start + duration
-        elif step.power_w < steps[-1].power_w:
-            steps[-1] = Step(steps[-1].start_s, step.power_w)
+        else:
+            steps[-1] = Step(steps[-1].start_s, of_both(step.power_w, steps[-1].power_w))
     return PowerSchedule(tuple(steps), end)
 
 

@@ -15,12 +15,13 @@ from evcc.session.settings import (
     TimingConfig,
     VehicleConfig,
 )
-from tests.evcc.session.bench import SHORT, T0, Bench, Identities
+from tests.evcc.session.bench import SHORT, T0, Bench, Identities, whole
 from v2g.errors import CertificateError
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import CHARTS, Family
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages import dc
+from v2g.iso15118.d20.messages import schedules as sched
 from v2g.iso15118.d20.messages.common_types import (
     EvseNotification,
     EVSEStatus,
@@ -717,6 +718,32 @@ def test_a_charger_whose_schedules_have_always_run_out_is_asked_once_a_minute(fo
         following.run(lambda: following.names()[-1] == "ScheduleExchangeReq" or following.now >= begun + 150)
     assert len(of(following, cm.ScheduleExchangeReq)) == 4
     assert not following.closed
+
+
+@pytest.mark.parametrize(
+    ("entries", "available_wh", "planned"),
+    [
+        (((0, 16_000), (600, 4_000)), None, [(600, 4_000)]),
+        (((0, 16_000), (0, 4_000)), None, [(1, 0)]),
+        (((600, 6_000), (3600, 4_000), (60, 2_000)), 3_000, [(600, 6_000), (1800, 4_000), (1800, 0), (60, 0)]),
+        (((3600, 4_000),), 4_000, [(3600, 4_000)]),
+        (((3600, 4_000),), -1, [(3600, 0)]),
+    ],
+)
+def test_a_profile_has_no_entry_without_time_and_no_more_energy_than_is_available(
+    following: Bench, entries: tuple[tuple[int, int], ...], available_wh: int | None, planned: list[tuple[int, int]]
+) -> None:
+    """A charger refuses both (FAILED_EVPowerProfileInvalid), though it has offered them."""
+    offered = tuple(sched.PowerScheduleEntry(duration=s, power=whole(power_w)) for s, power_w in entries)
+    scheduled(
+        following,
+        available_energy=None if available_wh is None else whole(available_wh),
+        power_schedule_entries=sched.PowerScheduleEntryList(power_schedule_entry=offered),
+    )
+    following.run(lambda: bool(of(following, cm.PowerDeliveryReq)))
+    (start,) = of(following, cm.PowerDeliveryReq)
+    found = start.ev_power_profile.ev_power_profile_entries.ev_power_profile_entry
+    assert [(each.duration, each.power.value * 10**each.power.exponent) for each in found] == planned
 
 
 def test_a_power_tolerance_is_confirmed_where_one_is_asked_for(following: Bench) -> None:

@@ -431,6 +431,21 @@ def test_a_profile_above_the_schedule(make_din: MakeDin, strict: bool) -> None:
     assert din.quirks() == ([] if strict else ["charging_profile"])
 
 
+@pytest.mark.parametrize("starts", [(0, 0), (600, 300), (600, 600)])
+@pytest.mark.parametrize("powers", [(5_000, 10_001), (10_001, 5_000)])
+def test_entries_of_a_profile_without_order_count_by_the_higher_power(
+    din: DinBench, starts: tuple[int, int], powers: tuple[int, int]
+) -> None:
+    din.fact(ports.GridChanged((Limit(source=OPERATOR, charge_w=10_000, discharge_w=0, version=2),)))
+    din.reach(State.DC_PRE_CHARGE_ONGOING)
+    entries = tuple(
+        types.ProfileEntry(charging_profile_entry_start=start, charging_profile_entry_max_power=power_w)
+        for start, power_w in zip(starts, powers, strict=True)
+    )
+    din.send(din.ask("PowerDeliveryReq", charging_profile=replace(profile(0), profile_entry=entries)))
+    assert din.quirks() == ["charging_profile"]
+
+
 def test_a_schedule_that_was_not_offered(din: DinBench) -> None:
     din.reach(State.DC_PRE_CHARGE_ONGOING)
     request = din.ask("PowerDeliveryReq", charging_profile=profile(1, tuple_id=9))
