@@ -52,6 +52,8 @@ async def look_up(
     about = None if transaction_id is None else (context.station_id, transaction_id)
     key = token.type, rules.normalise(token.type, token.id_token)
     known = await services.store.read(tokens.look_up, *key, services.clock.utc_ms(), about)
+    if known is None and token.type == "NoAuthorization":  # started with a button (C02.FR.02)
+        return rules.Known(token=rules.Token(token.type, token.id_token, "Accepted"))
     if known is None and (partners := services.find(Partners)) is not None:
         return await authorization.look_up(partners, token, context.station_id, transaction_id)
     return known

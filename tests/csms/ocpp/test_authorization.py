@@ -48,6 +48,13 @@ async def test_a_token_is_accepted_until_it_expires(backend: Start) -> None:
         assert (await authorize(station, VALID))["status"] == "Expired"
 
 
+async def test_a_transaction_that_began_with_a_button_goes_on(csms: Backend) -> None:
+    """C02.FR.02: who needs no authorization is accepted, whatever is known of tokens."""
+    charge = Charging(csms, await csms.booted())
+    answer = await charge.event("Started", "CablePluggedIn", token={"idToken": "", "type": "NoAuthorization"})
+    assert answer["idTokenInfo"] == {"status": "Accepted"}
+
+
 # -- groups
 
 
