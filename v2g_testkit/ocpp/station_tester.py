@@ -45,6 +45,8 @@ from v2g_testkit.ocpp.listener import Attempts, Listener
 
 PAUSE_S: Final = 1.0
 """Between two things that people do."""
+CARD_S: Final = 4.0
+"""How long a station may take for a card before its driver does the next thing."""
 SHORTEST_PASSWORD: Final = 16
 """Of BasicAuthPassword."""
 
@@ -402,6 +404,8 @@ class StationTest(CaseTest):
     def __init__(self, tester: StationTester, stack: contextlib.AsyncExitStack) -> None:
         super().__init__(tester.clock, tester.numbers, stack)
         self._tester = tester
+        self._acted_s = 0.0
+        """When the driver has done something last, by `elapsed`."""
 
     @property
     def declared(self) -> Declaration:
@@ -571,13 +575,14 @@ class StationTest(CaseTest):
 
     @contextlib.asynccontextmanager
     async def away(self, seconds: float) -> AsyncIterator[None]:
-        """Keep the station offline during the body, at least for some time, then wait for it."""
+        """Keep the station offline during the body, at least for some time and until it has reacted to what was done,
+        then wait for it."""
         began = asyncio.get_running_loop().time()
         self._tester.refuses = True
         try:
             await self.disconnect()
             yield
-            rest = began + seconds - asyncio.get_running_loop().time()
+            rest = max(began + seconds, self._acted_s + CARD_S) - asyncio.get_running_loop().time()
             await asyncio.sleep(max(0.0, rest))
         finally:
             self._tester.refuses = False
@@ -796,6 +801,7 @@ class StationTest(CaseTest):
         Inconclusive."""
         await self.wait(PAUSE_S)
         await self._tester.driver.do(step)
+        self._acted_s = self.elapsed()
 
     async def plug(self, evse: int = 1) -> None:
         """Plug a vehicle in."""
@@ -850,9 +856,11 @@ class StationTest(CaseTest):
         self._tester.plugged.add(evse)
 
     async def present(self, token: Token | None = None, evse: int = 1) -> None:
-        """Present a token."""
+        """Present a token, and wait until the station reacts, for a while: offline it does so unseen."""
         token = token or self.token
+        began = self.elapsed()
         await self.do(Step("present", evse, token.id, token.type))
+        await self._tester.inbox.take(lambda each: each.at_s >= began + PAUSE_S, CARD_S, keep=True)
 
     async def charging(self, evse: int = 1, token: Token | None = None) -> str:
         """Bring an EVSE to EnergyTransferStarted with the token; return the transaction."""

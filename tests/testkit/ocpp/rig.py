@@ -201,19 +201,23 @@ async def station_under_test(
     behaviour: Behaviour = BEHAVIOUR,
     lag_s: float = 0.0,
     steps: Callable[[Step], Step] = lambda step: step,
+    slow_s: float = 0.0,
     **declared: Any,
 ) -> AsyncIterator[StationTester]:
     """Connect a simulated station with two EVSEs to a tester, with its frames changed on the way.
 
     `tls` changes the station's TLS context, of security profiles 2 and 3, `steps` what is done at it. It takes `lag_s`
-    for each of its frames.
+    for each of its frames, and `slow_s` for each card.
     """
     clock = Clock(ClockConfig(origin_monotonic=asyncio.get_running_loop().time(), origin_utc_ms=BEGIN_MS))
     holder: list[StationControl] = []
 
     class Late:
         async def do(self, step: Step) -> None:
-            await DirectDriver(holder[0]).do(steps(step))
+            if slow_s and step.action == "present":
+                asyncio.get_running_loop().call_later(slow_s, holder[0].carry_out, steps(step).line)
+            else:
+                await DirectDriver(holder[0]).do(steps(step))
 
     async def handle(socket: OcppSocket) -> None:
         await tester.serve(ChangedSocket(socket, change, lag_s))

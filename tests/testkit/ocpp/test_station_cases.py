@@ -200,6 +200,18 @@ def test_a_case_begins_when_a_slow_station_is_free_again(version: Version, subte
     in_virtual_time(run())
 
 
+def test_a_driver_waits_for_a_station_that_takes_a_while_for_a_card(subtests: pytest.Subtests) -> None:
+    names = "TC_C_21_CS", "TC_C_26_CS", "TC_E_16_CS", "TC_E_44_CS", "TC_J_10_CS", "TC_L_14_CS"
+
+    async def run() -> None:
+        async with station_under_test("2.0.1", slow_s=3) as tester:
+            for case in (each for each in STATION_CASES if each.id in names):
+                with subtests.test(case.id):
+                    assert (await tester.run(case)).found == "as required"
+
+    in_virtual_time(run())
+
+
 def test_transactions_may_start_and_stop_with_the_energy(subtests: pytest.Subtests) -> None:
     names = ("TC_C_08_CS", "TC_C_12_CS", "TC_C_33_CS", "TC_E_04_CS", "TC_E_25_CS", "TC_F_01_CS", "TC_F_03_CS")
 

@@ -1052,10 +1052,10 @@ async def periods_follow(t: StationTest16) -> None:
     """The composite schedule has each of them, counted from the profile's start, until the end of its duration."""
     periods = await t.read("ChargingScheduleMaxPeriods")
     t.needs(periods is None or not periods.isdecimal() or int(periods) > 2, "it takes fewer than three periods")
-    wanted = await _profile(t, 6.0, 12.0, 9.0)
-    wanted["chargingSchedule"]["duration"] = 330
+    about = {"transactionId": await t.in_transaction(), "chargingProfileKind": "Absolute"}
+    wanted = await _profile(t, 6.0, 12.0, 9.0, purpose="TxProfile", **about)
+    wanted["chargingSchedule"] |= {"startSchedule": t.later(-60), "duration": 330}
     await _install(t, wanted)
-    await t.in_transaction()
     found = await _limited(t, 6.0, 12.0, 9.0)
     goes_on = found.get("duration", 300) > 280 and found["chargingSchedulePeriod"][-1]["startPeriod"] < 250
     t.check(not goes_on, "GetCompositeSchedule", "has the last limit after the duration of the profile")
