@@ -16,7 +16,7 @@ from csms.batteries.work import BATTERIES
 from csms.cluster.feed import FeedEvent, Subscription
 from csms.events.work import History
 from csms.services import Services
-from csms.settlements.checkpoints import check_checkpoints
+from csms.settlements.journals import check_checkpoints
 from csms.telemetry.ingest import Ingest
 from csms.telemetry.latest import LatestStates, StateExchange
 from csms.telemetry.seal import TelemetrySeal

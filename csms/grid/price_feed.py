@@ -149,7 +149,9 @@ class PriceFollower:
             self._answered_ms = now_ms
         problem = await self._read(now_ms)
         stale = now_ms - self._answered_ms >= self._config.stale_after_s * 1000
-        if self._data is not None and not problem and not self._priced(now_ms):
+        slots = () if self._data is None else self._data.slots
+        priced = any(slot.start_ms <= now_ms < slot.start_ms + slot.duration_s * 1000 for slot in slots)
+        if slots and not problem and not priced:
             problem = "has no price for now"
         self._report_problem(problem, stale=stale)
         await self._services[GridSource].state(
@@ -216,13 +218,6 @@ class PriceFollower:
             export_limit_w=data.export_limit_w,
             export_until_ms=data.export_until_ms,
             problem=problem[:200],
-        )
-
-    def _priced(self, now_ms: int) -> bool:
-        data = self._data
-        return data is not None and (
-            not data.slots
-            or any(slot.start_ms <= now_ms < slot.start_ms + slot.duration_s * 1000 for slot in data.slots)
         )
 
     def _report_problem(self, problem: str, *, stale: bool) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, insert, select
 
 from csms.fleets import store as fleets
 from csms.overview.rules import PowerPoint
-from csms.overview.tables import power_course
+from csms.overview.store import power_course
 from csms.sites.rules import Site, site_of_stations
 from csms.stations.tables import connectors
 from csms.transactions.powers import FRESH_MS, connection_readings, powers

@@ -125,17 +125,11 @@ async def advance(services: Services) -> None:
                 data: dict[str, Scalar] = {"payment": paid.payment_id, "psp_ref": paid.psp_ref, "evse": paid.evse_id}
                 services.report("ocpp", "payment_unused", paid.station_id, data)
         elif paid.answer == "" and now_ms - paid.paid_ms >= lost_ms:
-            await _take_up(services, paid)
-
-
-async def _take_up(services: Services, paid: rows.PaidStart) -> None:
-    """Ask a station again to start. It may have begun: then it refuses, and its transaction is awaited."""
-    if paid.station_id not in services.connections.connected():
-        return
-    if not await services.store.run(rows.take_up, paid, UNANSWERED):
-        return
-    with contextlib.suppress(V2GError):
-        await _deliver(services, paid)
+            # Ask again. It may have begun: then it refuses, and its transaction is awaited.
+            connected = paid.station_id in services.connections.connected()
+            if connected and await services.store.run(rows.take_up, paid, UNANSWERED):
+                with contextlib.suppress(V2GError):
+                    await _deliver(services, paid)
 
 
 async def request_battery_swap(

@@ -15,7 +15,7 @@ from csms.direct_payments.store import direct_payments
 from csms.dispatch.der_controls import der_alarms
 from csms.dispatch.store import dispatch_course
 from csms.fleets.tables import fleet_course, fleet_quarters
-from csms.overview.tables import power_course
+from csms.overview.store import power_course
 from csms.payments.store import battery_swaps
 from csms.remote_control.store import data_transfers, remote_starts
 from csms.requests.store import request_parts, station_requests

@@ -6,7 +6,7 @@ database shows whether the cache is current, for another node may have accepted 
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -16,10 +16,12 @@ from csms.booking.work import Bookkeeper
 from csms.books import store as books
 from csms.db.store import Store
 from csms.settlements import store as records
-from csms.settlements.checkpoints import check_checkpoints
 from csms.settlements.rules import Copy, decision_of, entries_of, read_certificates, read_delivery
 from csms.settlements.work import receipt_of
+from csms.telemetry import store as telemetry
+from v2g.energy.settlement import checkpoints
 from v2g.energy.settlement.canonical import parse_canonical
+from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.operator import JournalReceipt
 from v2g.energy.settlement.records import CheckpointAnswered, CommandRejected, TermsDecided
 from v2g.energy.settlement.taxes import UNTAXED, Taxation
@@ -169,3 +171,33 @@ class JournalStore:
 
     def _report(self, name: str, station_id: str, session_id: str, **data: Scalar) -> None:
         self._observe(Observe("settlement", name, {"station": station_id, "session": session_id, **data}))
+
+
+async def check_checkpoints(store: Store, observe: EventLog, log_name: Callable[[str], str], session_id: str) -> None:
+    """Report each checkpoint that a session's vehicle delivered by telemetry, and that the complete copy of its journal
+    lacks or contradicts.
+
+    `log_name(ev)`: what stands for a vehicle in the log of events.
+
+    Signatures are not verified: the station's certificate is in its bundle, where `v2g settle verify --checkpoints`
+    proves what an event here only indicates.
+    """
+    kept = await store.read(telemetry.find_checkpoints, session_id)
+    if not kept:
+        return
+    for journal in await store.read(records.find_journals, session_id):
+        if not journal["ended"]:
+            continue
+        found = await asyncio.to_thread(lambda lines: list(_contradictions(lines, kept)), journal["lines"])
+        for ev, number, reason in found:
+            data = {"station": journal["station_id"], "session": session_id, "ev": log_name(ev), "number": number}
+            observe(Observe("settlement", "checkpoint_contradicted", {**data, "reason": reason}))
+
+
+def _contradictions(
+    lines: Sequence[bytes], kept: Sequence[tuple[str, checkpoints.Copy]]
+) -> Iterator[tuple[str, int, str]]:
+    issued = checkpoints.issued_in(verify_lines(b"".join(lines)))  # was verified when it arrived
+    for ev, copy in kept:
+        if issued.get(copy.number) != copy.checkpoint:
+            yield ev, copy.number, "differs" if copy.number in issued else "lacking"

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from csms.db.base import AnyRow, declare_table, newest, row_id
 from csms.db.bulk import insert_numbered
 from csms.overview.course import STEP_MS
-from csms.overview.tables import power_course
+from csms.overview.store import power_course
 from csms.stations.tables import connectors, station_absences, stations
 from csms.transactions.tables import transaction_totals
 from csms.uptime.rules import Exclusion, Status, TimeSpan
