@@ -518,7 +518,11 @@ class StatusKeeper:
         if controller.wires is not None:
             wire = controller.wires.pilot
             pilot = Pilot(wire.state.value, wire.duty_percent, wire.proximity.state, wire.fault)
-        self._count(index, meter)
+        # add up the energy of the running session, and once more after its end
+        sessions, began = self._sessions[index], self._registers[index]
+        if sessions and (not sessions[0].ended_ms or sessions[0].ended_ms >= self.latest.utc_ms):
+            used = [max(0, new - old) // 1000 for new, old in zip(_registers(meter), began, strict=True)]
+            sessions[0] = replace(sessions[0], energy_in_wh=used[0], energy_out_wh=used[1])
         evse = self._evses[index] = replace(
             evse,
             state="Unavailable" if not controller.in_service else controller.status or "Unavailable",
@@ -544,13 +548,6 @@ class StatusKeeper:
             sessions=tuple(self._sessions[index]),
         )
         return evse
-
-    def _count(self, index: int, meter: MeterShown) -> None:
-        """Add up the energy of the running session, and once more after its end."""
-        sessions, began = self._sessions[index], self._registers[index]
-        if sessions and (not sessions[0].ended_ms or sessions[0].ended_ms >= self.latest.utc_ms):
-            used = [max(0, new - old) // 1000 for new, old in zip(_registers(meter), began, strict=True)]
-            sessions[0] = replace(sessions[0], energy_in_wh=used[0], energy_out_wh=used[1])
 
 
 _READ: Final = frozenset({"link", "hardware", "safety", "settlement", "tls", "session", "authorization", "basic"})

@@ -155,7 +155,14 @@ class StationStore:
             raise sqlite3.DatabaseError(verdict)
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version > _VERSION and self._copy(_VERSION).exists():
-            self._go_back(version)
+            # take the copy that a newer program has made: what that one stored since is set aside as `.newer`
+            self._db.close()
+            newer = self._path.with_name(f"{self._path.name}.newer")
+            newer.unlink(missing_ok=True)
+            os.link(self._path, newer)
+            self._copy(_VERSION).replace(self._path)  # at no moment is there no file
+            sync_directory(self._path.parent)
+            _log.error("%s had format %d: continues with that of before, the other is %s", self._path, version, newer)
             self._open()
             return
         if 0 < version < _VERSION:
@@ -181,16 +188,6 @@ class StationStore:
     def _copy(self, version: int) -> Path:
         """Return where the file is kept as it was in an older format."""
         return self._path.with_name(f"{self._path.name}.format-{version}")
-
-    def _go_back(self, version: int) -> None:
-        """Take the copy that a newer program has made: what that one stored since is set aside as `.newer`."""
-        self._db.close()
-        newer = self._path.with_name(f"{self._path.name}.newer")
-        newer.unlink(missing_ok=True)
-        os.link(self._path, newer)
-        self._copy(_VERSION).replace(self._path)  # at no moment is there no file
-        sync_directory(self._path.parent)
-        _log.error("%s had format %d: continues with that of before, the other is %s", self._path, version, newer)
 
     def close(self) -> None:
         """Close the file."""

@@ -93,17 +93,7 @@ class EnergyManagerWatch:
 
     def _settle(self, spoken: int | None) -> Sequence[Fact]:
         """Apply all commands; that of `spoken` even if it is unchanged."""
-        wanted = self._wanted()
-        # no gap without limits in between
-        places = sorted(wanted, reverse=STATION not in self.silent and not self._lost)
-        facts: list[Fact] = []
-        for place in places:
-            if place == spoken or wanted[place] != self._words.get(place, EnergyCommand()):
-                facts += self._put(place, wanted[place])
-        return facts
-
-    def _wanted(self) -> dict[int, EnergyCommand]:
-        """Return the values for each place."""
+        # the values for each place
         holding = {place: word for place, (word, _) in self._said.items() if place not in self.silent}
         silent = {place: self._said[place][0] for place in self.silent}
         bounds = None if self._lost else self._fallback  # where all is lost it is the station's
@@ -114,7 +104,14 @@ class EnergyManagerWatch:
         words[STATION] = EnergyCommand()
         if STATION in silent or self._lost:
             words[STATION] = silent.get(STATION, EnergyCommand()).failsafe(self._fallback, outlet_v=self._outlet_v)
-        return words | holding
+        wanted = words | holding
+        # no gap without limits in between
+        places = sorted(wanted, reverse=STATION not in self.silent and not self._lost)
+        facts: list[Fact] = []
+        for place in places:
+            if place == spoken or wanted[place] != self._words.get(place, EnergyCommand()):
+                facts += self._put(place, wanted[place])
+        return facts
 
     def _put(self, evse_id: int, word: EnergyCommand) -> Sequence[Fact]:
         before = self._words.get(evse_id, EnergyCommand())

@@ -213,17 +213,6 @@ class GridCodeWatch:
         self._grid = (hertz, sum(volts) / len(volts)) if hertz is not None and volts else None
         self._follow(now)
 
-    def _react(self, now: float) -> None:
-        """Set reactive power by the mean of the phases; none while disconnected, or where the grid is not measured."""
-        for number, inverter in self._inverters.items():
-            unit, var = self._units[number], 0
-            if self._grid is not None and not self._protection.out:
-                hertz, volts = self._grid
-                var = inverter.at(unit.power_w() or 0, volts, hertz, now).reactive_var
-            if var != self._var.get(number, 0):
-                self._var[number] = var
-                unit.react(var)
-
     def _tick(self) -> None:
         now = self._now
         self._protection.tick(now)
@@ -237,7 +226,15 @@ class GridCodeWatch:
             if response != self._told.get(number):
                 self._told[number] = response
                 unit.respond(response)
-        self._react(now)
+        # set reactive power by the mean of the phases; none while disconnected, or where the grid is not measured
+        for number, inverter in self._inverters.items():
+            unit, var = self._units[number], 0
+            if self._grid is not None and not self._protection.out:
+                hertz, volts = self._grid
+                var = inverter.at(unit.power_w() or 0, volts, hertz, now).reactive_var
+            if var != self._var.get(number, 0):
+                self._var[number] = var
+                unit.react(var)
         before, self._state = self._state, (self._protection.out, self._protection.tripped)
         out, stage = self._state
         if self._state != before:

@@ -128,14 +128,7 @@ class Assembly:
 
     def _begin(self) -> SafetyChannel:
         check_parts(self.config)
-        self._hold()
-        self._evse: Evse | None = None
-        self._safety = SafetyChannel(self._safe_rating(), self.clock, self.observe, watchdog=self.watchdog)
-        self.stack.callback(self._safety.close)
-        return self._safety
-
-    def _hold(self) -> None:
-        """Keep other programs from this EVSE's hardware until the end."""
+        # keep other programs from this EVSE's hardware until the end
         path = self.folder / LOCK
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -146,6 +139,10 @@ class Assembly:
             ) from None
         except OSError as error:
             raise StoreError(f"{path}: {error}") from None
+        self._evse: Evse | None = None
+        self._safety = SafetyChannel(self._safe_rating(), self.clock, self.observe, watchdog=self.watchdog)
+        self.stack.callback(self._safety.close)
+        return self._safety
 
     async def _assembled(self) -> Assembled:
         config, safety = self.config, self._safety

@@ -323,21 +323,18 @@ class ChargerSession(Session):
             self._await_turn()
             self._look_supply()
         self._on_answered(request, before)
-        self._bound_voltage()
+        # limit how long voltage, or a field, is present for a vehicle that does not begin to charge
+        if self._bounds_voltage:
+            if "pre_charge" not in self._time.timers:
+                self._arm("pre_charge", self._timing.secc_pre_charge)
+        elif not isinstance(self._stage, stages.Starting):
+            self._disarm("pre_charge")
         self._pacing.expect(request, self.state)
 
     @property
     def _linger_s(self) -> float:
         """How long the vehicle may take to close after the end of the session, s."""
         return self._timing.close
-
-    def _bound_voltage(self) -> None:
-        """Limit how long voltage, or a field, is present for a vehicle that does not begin to charge."""
-        if self._bounds_voltage:
-            if "pre_charge" not in self._time.timers:
-                self._arm("pre_charge", self._timing.secc_pre_charge)
-        elif not isinstance(self._stage, stages.Starting):
-            self._disarm("pre_charge")
 
     def _fail(self, request: Element, code: str, why: str, reason: str = "", *, stream: int | None = None) -> None:
         """Stop power, answer with `code` in the request's own response type (V2G20-736), and end."""

@@ -197,7 +197,13 @@ class ShipConnection:
         try:
             self._take(frame, now)
         except CodecError as error:
-            self._broken(now, str(error))
+            why = str(error)
+            if self.phase == "protocol":
+                self._protocol_error(now, 2, why)
+            elif self.phase == "hello":
+                self._refuse(now, why)
+            else:
+                self._finish(now, NORMAL, why)
         if self.phase == "closing":
             self.tick(now)
 
@@ -305,14 +311,6 @@ class ShipConnection:
                 return
             self.peer_id, self._methods_seen = said.access_methods.id, True
             self._complete()
-
-    def _broken(self, now: float, why: str) -> None:
-        if self.phase == "protocol":
-            self._protocol_error(now, 2, why)
-        elif self.phase == "hello":
-            self._refuse(now, why)
-        else:
-            self._finish(now, NORMAL, why)
 
     def _refuse(self, now: float, why: str) -> None:
         self._control(_Control(connection_hello=_Hello(phase="aborted")))

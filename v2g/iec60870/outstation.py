@@ -176,7 +176,15 @@ class Outstation:
         link, before = session.link, session.link.started
         session.out += link.receive(data, now_s)
         if link.started and not before:
-            self._activate(key)
+            if self._active is not None and self._active != key:
+                former = self._sessions[self._active]
+                former.replies.clear()
+                former.selected.clear()
+                self._take_back(former)
+            self._active = key
+            if not self._initialised:
+                self._initialised = True
+                self._sessions[key].replies.append(self._own(TypeId.M_EI_NA, Cause.INITIALISED, ((0, b"\0"),)))
         elif before and not link.started and self._active == key:
             self._active = None
         for each in link.asdus:
@@ -197,17 +205,6 @@ class Outstation:
         out = bytes(session.out)
         session.out.clear()
         return out
-
-    def _activate(self, key: int) -> None:
-        if self._active is not None and self._active != key:
-            former = self._sessions[self._active]
-            former.replies.clear()
-            former.selected.clear()
-            self._take_back(former)
-        self._active = key
-        if not self._initialised:
-            self._initialised = True
-            self._sessions[key].replies.append(self._own(TypeId.M_EI_NA, Cause.INITIALISED, ((0, b"\0"),)))
 
     def _take_back(self, session: _Session) -> None:
         sent = [decode(each) for each in session.link.stop()]

@@ -62,7 +62,9 @@ class PaymentTerminal:
 
     def _ended(self, ended: JobEnded) -> None:
         if isinstance(ended.job, RegisterJob):
-            self._seen(connected=ended.done)
+            if ended.done is not self._connected:
+                self._connected = ended.done
+                self._observe(Observe("hardware", "terminal_ready" if ended.done else "terminal_lost"))
         else:
             rest_s = self._rest_s if isinstance(ended.job, ReserveJob) else min(self._rest_s, READ_REST_S)
             if isinstance(ended.job, ReadCard) and not ended.done:
@@ -70,11 +72,6 @@ class PaymentTerminal:
             self._rest_until = max(self._rest_until, self._clock.monotonic() + rest_s)
         for fact in self._translator.facts(ended, self._clock.utc_ms()):
             asyncio.get_running_loop().call_soon(self._notify, fact)
-
-    def _seen(self, *, connected: bool) -> None:
-        if connected is not self._connected:
-            self._connected = connected
-            self._observe(Observe("hardware", "terminal_ready" if connected else "terminal_lost"))
 
     def _idle(self) -> None:
         """Wait for the next card, after the consequences of the last one were sent."""

@@ -682,7 +682,13 @@ class SimulatedSite:
     def advance(self, now_ms: int) -> Iterator[Fact]:
         """Carry out all steps that are due."""
         if self.grid is not None and self._measures_ms <= now_ms:
-            yield from self._measure(self.grid, now_ms)
+            # measure the grid; power that rises by a gradient has risen meanwhile
+            rising = [bay for bay in self.bays.values() if bay.grid.reach_w is not None]
+            self._measures_ms = self.grid.next(now_ms, rising=bool(rising))
+            yield self.grid.at(now_ms, self._place)
+            for bay in rising:
+                self._meter(bay, now_ms)
+                yield from self._flowing(bay, now_ms)
         for bay in self.bays.values():
             if bay.switches_ms <= now_ms and bay.next_lines is not None:
                 self._meter(bay, now_ms)
@@ -690,15 +696,6 @@ class SimulatedSite:
                 yield from self._flowing(bay, now_ms)
             if bay.due_ms <= now_ms:
                 yield from self._next(bay, now_ms)
-
-    def _measure(self, grid: SimulatedGrid, now_ms: int) -> Iterator[Fact]:
-        """Measure the grid; power that rises by a gradient has risen meanwhile."""
-        rising = [bay for bay in self.bays.values() if bay.grid.reach_w is not None]
-        self._measures_ms = grid.next(now_ms, rising=bool(rising))
-        yield grid.at(now_ms, self._place)
-        for bay in rising:
-            self._meter(bay, now_ms)
-            yield from self._flowing(bay, now_ms)
 
     def _next(self, bay: SimulatedBay, now_ms: int) -> Iterator[Fact]:
         self._meter(bay, now_ms)

@@ -150,7 +150,8 @@ class Authorizer(FunctionalBlock):
 
     def _other_token(self, fact: TokenPresented, running: list[Evse]) -> None:
         """Handle another identifier during a transaction: of the same group, a master pass, or neither (C09, C16)."""
-        known = self._known(fact.id_token)
+        # what is known locally; the list comes before the cache (C13.FR.01, C14.FR.01)
+        known = self._list.find(fact.id_token) or self._cache.find(fact.id_token)
         if known is not None and known.status == "Accepted" and self._end_by_group(fact, running, known.group):
             return  # C09.FR.04, .07
         if not self._k.online:
@@ -290,10 +291,6 @@ class Authorizer(FunctionalBlock):
             self._wait_for(None)
 
     # -- checks
-
-    def _known(self, id_token: IdToken) -> CachedToken | None:
-        """Return what is known locally; the list comes before the cache (C13.FR.01, C14.FR.01)."""
-        return self._list.find(id_token) or self._cache.find(id_token)
 
     @property
     def _may_begin(self) -> bool:

@@ -62,33 +62,29 @@ class LocalAuthorizationList:
         if not full and request.version_number <= self.version:  # D01.FR.19
             return ocpp.SendLocalListResponse(status="VersionMismatch")
         names = [name_of(item.id_token) for item in items]
-        if len(set(names)) != len(names):  # D01.FR.06
+        listed = set(names)
+        if len(listed) != len(names):  # D01.FR.06
             return ocpp.SendLocalListResponse(
                 status="Failed", status_info=status_info("InvalidValue", "an identifier is listed twice")
             )
         if full and any(item.id_token_info is None for item in items):
             return ocpp.SendLocalListResponse(status="Failed", status_info=status_info("MissingParam", "idTokenInfo"))
-        if len({*([] if full else self._entries), *names}) > MAX_ENTRIES:
+        if len({*([] if full else self._entries), *listed}) > MAX_ENTRIES:
             return ocpp.SendLocalListResponse(status="Failed", status_info=status_info("TooManyElements"))
-        self._change(items, full=full)
-        self.version = request.version_number
-        self._k.keep(_VERSION, "list", _Version(self.version))
-        self._measure()
-        return ocpp.SendLocalListResponse(status="Accepted")
-
-    def _change(self, items: tuple[ocpp.AuthorizationData, ...], *, full: bool) -> None:
-        """Replace or update the list (D01.FR.04, .15 to .17)."""
-        names = {name_of(item.id_token) for item in items}
-        for name in [name for name in self._entries if full and name not in names]:
+        # replace or update the list (D01.FR.04, .15 to .17)
+        for name in [name for name in self._entries if full and name not in listed]:
             self._drop(name)
-        for item in items:
-            name = name_of(item.id_token)
+        for name, item in zip(names, items, strict=True):
             if item.id_token_info is None:
                 if name in self._entries:
                     self._drop(name)
                 continue
             self._entries[name] = entry = known(item.id_token_info, self._k.utc_ms)
             self._k.keep("local_list", name, entry)
+        self.version = request.version_number
+        self._k.keep(_VERSION, "list", _Version(self.version))
+        self._measure()
+        return ocpp.SendLocalListResponse(status="Accepted")
 
     def _drop(self, name: str) -> None:
         del self._entries[name]

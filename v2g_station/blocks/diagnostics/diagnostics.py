@@ -130,7 +130,18 @@ class Diagnostics(FunctionalBlock):
         url = request.log.remote_location
         if not url.startswith(SCHEMES):
             return ocpp.GetLogResponse(status="Rejected", status_info=status_info("InvalidURL"))
-        lines = self._lines(request)
+        # the lines of the log, None if it does not exist
+        oldest, latest = request.log.oldest_timestamp, request.log.latest_timestamp
+        if request.log_type == "DataCollectorLog":
+            lines = self._collected(oldest, latest)
+        else:
+            begin = parse_time(oldest) if oldest else 0
+            end = parse_time(latest) if latest else self._k.utc_ms
+            lines = tuple(
+                f"{format_time(entry.utc_ms)} {entry.type} {entry.info}".rstrip()
+                for entry in self._log.values()
+                if begin <= entry.utc_ms <= end
+            )
         if lines is None:
             return ocpp.GetLogResponse(status="Rejected", status_info=status_info("NotEnabled"))  # N01.FR.05
         cancelled = self._uploading
@@ -157,19 +168,6 @@ class Diagnostics(FunctionalBlock):
         self._k.after("log.start", 0, lambda: self._k.do(command))
         return ocpp.GetLogResponse(
             status="AcceptedCanceled" if cancelled is not None else "Accepted", filename=filename
-        )
-
-    def _lines(self, request: ocpp.GetLogRequest) -> tuple[str, ...] | None:
-        """Return the lines of the log, None if it does not exist."""
-        oldest, latest = request.log.oldest_timestamp, request.log.latest_timestamp
-        if request.log_type == "DataCollectorLog":
-            return self._collected(oldest, latest)
-        begin = parse_time(oldest) if oldest else 0
-        end = parse_time(latest) if latest else self._k.utc_ms
-        return tuple(
-            f"{format_time(entry.utc_ms)} {entry.type} {entry.info}".rstrip()
-            for entry in self._log.values()
-            if begin <= entry.utc_ms <= end
         )
 
     def progress(self, fact: LogProgress) -> None:

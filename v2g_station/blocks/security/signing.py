@@ -257,13 +257,10 @@ class Signing:
             "CSMSRootCertificate" if use == "ChargingStationCertificate" else "V2GRootCertificate"
         )
         known = self._store.of(root)
-        if known and not self._store.trusted(chain, root) and not self._continues(chain, use):
+        # whether a chain comes from the CA of the one in use, which need not be the CSMS's
+        if known and not self._store.trusted(chain, root) and not self._store.leads_to(chain, self._store.own(use)[1:]):
             return "not signed by a trusted root"
         return ""
-
-    def _continues(self, chain: list[x509.Certificate], use: ocpp.CertificateSigningUse) -> bool:
-        """Return whether a chain comes from the CA of the one in use, which need not be the CSMS's."""
-        return self._store.leads_to(chain, self._store.own(use)[1:])
 
 
 def _id_of(csr: str) -> int:
