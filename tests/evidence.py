@@ -8,7 +8,7 @@ import ast
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -34,23 +34,38 @@ class Module(msgspec.Struct, frozen=True):
     uses: dict[str, frozenset[str]]
     imports: dict[str, str]
     """Name -> dotted name of what it stands for."""
+    seldom: frozenset[str]
+    """The tests, functions and classes, that `make test` leaves out as a whole."""
 
 
 def _names(node: ast.AST, imports: dict[str, str]) -> frozenset[str]:
     """Return the names that a node uses, with those of fixtures; note what it imports."""
     found: set[str] = set()
-    for each in ast.walk(node):
-        match each:
-            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
-                found.add(name)
-            case ast.Constant(value=str(name)) if (
-                name.isidentifier()
-            ):  # usefixtures("broker"), getfixturevalue("broker")
-                found.add(name)
-            case ast.Import(names=names):
-                imports.update({name.asname or name.name.partition(".")[0]: name.name for name in names})
-            case ast.ImportFrom(module=str(module), names=names):
-                imports.update({name.asname or name.name: f"{module}.{name.name}" for name in names})
+    left: list[Any] = [node]
+    while left:  # by hand: there are millions of nodes, and `ast.walk` takes twice as long
+        each = left.pop()
+        kind = type(each)
+        if kind is ast.Name:
+            found.add(each.id)
+            continue
+        if kind is ast.Constant:
+            if isinstance(each.value, str) and each.value.isidentifier():  # usefixtures("x"), getfixturevalue("x")
+                found.add(each.value)
+            continue
+        if kind is ast.Attribute:
+            found.add(each.attr)
+        elif kind is ast.arg:
+            found.add(each.arg)
+        elif kind is ast.Import:
+            imports.update({name.asname or name.name.partition(".")[0]: name.name for name in each.names})
+        elif kind is ast.ImportFrom and each.module:
+            imports.update({name.asname or name.name: f"{each.module}.{name.name}" for name in each.names})
+        for field in kind._fields:
+            part = getattr(each, field, None)
+            if isinstance(part, ast.AST):
+                left.append(part)
+            elif type(part) is list:
+                left += [one for one in part if isinstance(one, ast.AST)]
     return frozenset(found)
 
 
@@ -74,7 +89,7 @@ def read(path: Path) -> Module:
         uses |= {name: uses.get(name, frozenset()) | used for name in names}
     if CONSTANT in uses:  # all of a benchmark is one
         uses[CONSTANT] = frozenset().union(*uses.values())
-    return Module(uses, imports)
+    return Module(uses, imports, seldom(tree))
 
 
 @cache
@@ -87,6 +102,12 @@ def _file(dotted: str) -> Path | None:
 def _conftests(folder: Path) -> tuple[Path, ...]:
     """Return the conftest.py of a folder and of those above it."""
     return tuple(each for each in (above / "conftest.py" for above in (folder, *folder.parents)) if each.is_file())
+
+
+@cache
+def _of_conftests(path: Path) -> frozenset[str]:
+    """Return the names that a module has from each conftest.py above it."""
+    return frozenset().union(*({*read(each).uses, *read(each).imports} for each in _conftests(path.parent)))
 
 
 @cache
@@ -118,7 +139,8 @@ def _uses(place: Place) -> tuple[bool, frozenset[Place]]:
     """Say whether a definition itself runs a program; return the definitions of tests and benchmarks that it uses."""
     (path, name), found = place, set[Place]()
     module = read(path)
-    for used in module.uses.get(name, ()):
+    known = module.uses.keys() | module.imports.keys() | _of_conftests(path) | PROCESSES
+    for used in module.uses.get(name, frozenset()) & known:  # most others are local, or attributes
         dotted = module.imports.get(used, used)
         if used in PROCESSES or f"{dotted}.".startswith(ENTRIES):
             return True, frozenset()
@@ -185,7 +207,7 @@ def always() -> dict[str, tuple[str, ...]]:
     left_out = {
         f"{name}::{test}"
         for name in {each.partition("::")[0] for names in programs().values() for each in names}
-        for test in seldom(ast.parse((ROOT / name).read_text()))
+        for test in read(ROOT / name).seldom
     }
     found = {row: tuple(each for each in names if each not in left_out) for row, names in programs().items()}
     return {row: names for row, names in found.items() if names}
