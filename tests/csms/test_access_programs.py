@@ -50,14 +50,14 @@ class Client:
 
     def __init__(self, program: Program, session: aiohttp.ClientSession) -> None:
         self._program, self._session = program, session
+        self._context = Running.context(program, None)  # type: ignore[arg-type]
 
     async def ask(self, method: str, path: str, data: Any = None, **headers: str) -> tuple[int, str, dict[str, str]]:
         """Return status, body and headers (by small letters) of an answer."""
         url = f"https://127.0.0.1:{self._program.ports['api']}{path}"
-        context = Running.context(self._program, None)  # type: ignore[arg-type]
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         async with self._session.request(
-            method, url, data=data, headers=named, ssl=context, allow_redirects=False
+            method, url, data=data, headers=named, ssl=self._context, allow_redirects=False
         ) as answer:
             return answer.status, await answer.text(), {name.lower(): value for name, value in answer.headers.items()}
 
@@ -125,18 +125,18 @@ class Remote:
 
     def __init__(self, program: Program, session: aiohttp.ClientSession) -> None:
         self._program, self._session = program, session
+        self._context = Running.context(program, None)  # type: ignore[arg-type]
 
     async def __call__(
         self, method: str, path: str, body: Any = None, *, role: Role | None = Role.ADMIN, **headers: str
     ) -> Answer:
         """Send a request as `ApiClient` does."""
         url = f"https://127.0.0.1:{self._program.ports['api']}{path}"
-        context = Running.context(self._program, None)  # type: ignore[arg-type]
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         named |= {} if role is None else {"authorization": f"Bearer {TOKENS[role]}"}
         content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         async with self._session.request(
-            method, url, data=content, headers=named, ssl=context, allow_redirects=False
+            method, url, data=content, headers=named, ssl=self._context, allow_redirects=False
         ) as answer:
             return Answer(answer.status, answer.headers, await answer.read(), answer.headers.getall("set-cookie", []))
 
