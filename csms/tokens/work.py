@@ -1,5 +1,8 @@
 """Functional block C: authorization, tokens, groups, blocks, stations' caches."""
 
+from collections.abc import Mapping
+from typing import Final
+
 from csms.contracts.verifier import ContractVerifier
 from csms.direct_payments import store as direct_payments
 from csms.handlers import answers
@@ -16,6 +19,9 @@ from v2g.ocpp.messages import authorization as ocpp
 from v2g.ocpp.messages.base import ENERGY_TRANSFER, EnergyTransferMode, MessageContent
 from v2g.ocpp.messages.payment import DIRECT_PAYMENT
 from v2g.ocpp.times import format_time
+
+_NOT_KNOWN: Final[Mapping[str, str]] = {"NoAuthorization": "Accepted", "KeyCode": "Invalid"}
+"""The status of tokens that nobody knows: of a start with a button (C02.FR.02), and a wrong code (C04.FR.01)."""
 
 
 async def clear_cache(services: Services, station_id: str) -> ocpp.ClearCacheStatus:
@@ -52,10 +58,10 @@ async def look_up(
     about = None if transaction_id is None else (context.station_id, transaction_id)
     key = token.type, rules.normalise(token.type, token.id_token)
     known = await services.store.read(tokens.look_up, *key, services.clock.utc_ms(), about)
-    if known is None and token.type == "NoAuthorization":  # started with a button (C02.FR.02)
-        return rules.Known(token=rules.Token(token.type, token.id_token, "Accepted"))
     if known is None and (partners := services.find(Partners)) is not None:
-        return await authorization.look_up(partners, token, context.station_id, transaction_id)
+        known = await authorization.look_up(partners, token, context.station_id, transaction_id)
+    if known is None and token.type in _NOT_KNOWN:
+        known = rules.Known(token=rules.Token(token.type, token.id_token, _NOT_KNOWN[token.type]))
     return known
 
 
@@ -81,7 +87,7 @@ async def answer_authorize(context: HandlerContext, request: ocpp.AuthorizeReque
     context.observe(
         "authorization",
         "authorize",
-        emaid=token.id_token,
+        emaid="" if token.type == "KeyCode" else token.id_token,  # C04.FR.04
         type=token.type,
         result=answer.status,
         certificate=answer.certificate_status,

@@ -55,6 +55,16 @@ async def test_a_transaction_that_began_with_a_button_goes_on(csms: Backend) -> 
     assert answer["idTokenInfo"] == {"status": "Accepted"}
 
 
+async def test_a_wrong_key_code_is_invalid_and_none_is_in_events(backend: Start) -> None:
+    """C04.FR.01, FR.04."""
+    code = {"idToken": "4711", "type": "KeyCode"}
+    async with backend(tokens=(entry(code),)) as csms:
+        station = await csms.booted()
+        found = [(await authorize(station, code | {"idToken": each}))["status"] for each in ("4711", "4712")]
+        assert found == ["Accepted", "Invalid"]
+        assert not any("471" in str(each.data) for each in csms.events.reported)
+
+
 # -- groups
 
 
