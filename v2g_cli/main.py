@@ -8,6 +8,7 @@ import contextlib
 import functools
 import logging
 import os
+import re
 import select
 import sys
 import threading
@@ -290,6 +291,13 @@ COMPLETE: Final = "_V2G_COMPLETE"
 """Variable by which a shell asks for completions: `deploy.manual` writes the scripts."""
 
 
+class _Plain(core.TyperCommand.context_class.formatter_class):  # type: ignore[name-defined, misc]  # of any Click
+    """Help in a pipe: an item of a list keeps its line."""
+
+    def write_text(self, text: str) -> None:
+        super().write_text(re.sub(r"\n\n(?=- )", "\n\n\b\n", text))
+
+
 def main() -> None:
     """Entry point of the `v2g` command."""
     if COMPLETE in os.environ:
@@ -297,6 +305,7 @@ def main() -> None:
 
         completion_init()
     core.HAS_RICH = sys.stdout is not None and sys.stdout.isatty()  # help in a pipe is for grep: without boxes
+    core.TyperCommand.context_class.formatter_class = core.TyperGroup.context_class.formatter_class = _Plain
     guarded(app)
 
 

@@ -764,3 +764,7 @@ def test_help_has_every_command_below_a_heading_and_is_plain_in_a_pipe() -> None
     assert "│" not in output
     code, output, _errors = run("csms", "--help", at_terminal=True)
     assert (code, " Commands " in output, " Money " in output, "door " in output) == (0, False, True, False)
+
+
+def test_examples_in_a_pipe_have_a_line_each() -> None:
+    assert "\n  - `v2g station --url ws://127.0.0.1:9000/ocpp --control 9100`\n" in run("station", "--help")[1]

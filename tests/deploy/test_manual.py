@@ -35,7 +35,7 @@ def test_a_page_has_all_options_and_sub_commands_that_help_shows(
     code, output, _ = run(*words, "--help")
     assert code == 0
     text = made[page].replace("\\-", "-")
-    names = {word.strip(",│") for word in output.split() if word.strip("│").startswith("--")}
+    names = {word.strip(",`") for word in output.split() if word.startswith("--")}
     if page == "v2g":
         assert all(f"fB{each.removeprefix('v2g-')}\\fR" in text for each in made if each != "v2g")
         return

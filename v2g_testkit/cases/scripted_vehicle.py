@@ -308,7 +308,8 @@ class ScriptedVehicle(Session):
             if self._away and self._detour is not None and asked == self._detour.request:
                 self._not_here(f"{asked} was answered {code} in {self.state.value}")
             else:
-                self._trouble(f"{asked} was answered {code}")
+                pilot = "; is the control pilot in state C (--pilot)?" if asked.endswith("CableCheckReq") else ""
+                self._trouble(f"{asked} was answered {code}{pilot}")
             return
         self._pending = None
         self._hear(request, message, session_id)
