@@ -1,6 +1,6 @@
 """A tariff's week: which price holds when, where none does, and holidays that are as Sundays."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
@@ -131,18 +131,16 @@ def _are_alike(one: str, other: str, day: int) -> bool:
 
 def as_sundays(rates: Sequence[Rate]) -> tuple[Rate, ...]:
     """Return rates by which holidays are as Sundays, whatever their weekday."""
-    return tuple(_as_sundays(rates))
-
-
-def _as_sundays(rates: Iterable[Rate]) -> Iterable[Rate]:
+    found: list[Rate] = []
     for each in rates:
         if not each.when.weekdays or each.when.holidays is not None:
-            yield each
+            found.append(each)
             continue
         replace = msgspec.structs.replace
         if SUNDAY in each.when.weekdays:
-            yield replace(each, when=replace(each.when, weekdays=(), holidays=True))
-        yield replace(each, when=replace(each.when, holidays=False))
+            found.append(replace(each, when=replace(each.when, weekdays=(), holidays=True)))
+        found.append(replace(each, when=replace(each.when, holidays=False)))
+    return tuple(found)
 
 
 class OfferedPrices(msgspec.Struct, frozen=True):

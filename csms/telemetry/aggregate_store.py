@@ -47,7 +47,14 @@ def aggregate_pending(connection: Connection) -> bool:
     boots = [(row.ev, row.boot) for row in connection.execute(query)]
     lock(connection, {f"aggregates of {ev}" for ev, _ in boots})  # another node may have other runs of a vehicle
     seal = seal_of(connection)
-    aggregation = Aggregation(_taken_segments(connection, boots))
+    taken = dict[Boot, list[BootSegment]]()  # out of the database
+    given = [{"ev": ev, "boot": boot} for ev, boot in boots]
+    for row in sorted(find_rows(connection, telemetry_segments, ("ev", "boot", "first_seq", "document"), given)):
+        document = seal.find(connection, row.document, "segment", row.ev, row.boot, row.first_seq)
+        if document is not None:
+            taken.setdefault((row.ev, row.boot), []).append(_segment(document))
+    delete_many(connection, telemetry_segments, given)
+    aggregation = Aggregation(taken)
     for row in connection.execute(records.order_by(telemetry.c.ev, telemetry.c.boot, telemetry.c.seq)).all():
         document = seal.find(connection, row.document, row.ev, row.boot, row.seq)
         if document is not None:
@@ -69,18 +76,6 @@ def aggregate_pending(connection: Connection) -> bool:
         connection.execute(insert(telemetry_segments), segments)
     connection.execute(delete(telemetry_pending).where(there.id.in_(ids)))
     return len(ids) == STEP or number >= MAX_RECORDS
-
-
-def _taken_segments(connection: Connection, boots: Sequence[Boot]) -> dict[Boot, list[BootSegment]]:
-    """Take the segments of boots out of the database."""
-    found, seal = dict[Boot, list[BootSegment]](), seal_of(connection)
-    given = [{"ev": ev, "boot": boot} for ev, boot in boots]
-    for row in sorted(find_rows(connection, telemetry_segments, ("ev", "boot", "first_seq", "document"), given)):
-        document = seal.find(connection, row.document, "segment", row.ev, row.boot, row.first_seq)
-        if document is not None:
-            found.setdefault((row.ev, row.boot), []).append(_segment(document))
-    delete_many(connection, telemetry_segments, given)
-    return found
 
 
 def _add_intervals(connection: Connection, intervals: Mapping[Interval, dict[str, Aggregate]]) -> None:

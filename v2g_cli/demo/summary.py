@@ -212,16 +212,8 @@ def _beside(run: Run) -> Iterable[Check]:
     yield Check("all settlement bundles verify", paid, f"{energy} mWh {run.report_error if not run.reports else ''}")
     settled = len(run.all("csms", "settlement", "settled"))
     yield Check("the back end settled all", settled == len(numbers), f"{settled} settled")
-    now: dict[str, int] = {}
-    worst = 0
-    since = max((e.t for e in run.all("secc", "power", "started")), default=0.0)
-    for event in run.events:
-        if (event.process, event.stage, event.name) == ("secc", "loop", "response"):
-            now[str(event.data["evse_id"])] = event.data["power_w"]
-        elif (event.process, event.stage, event.name) == ("secc", "stop", "power_stopped"):
-            now[str(event.data["evse_id"])] = 0
-        if event.t > since:
-            worst = max(worst, sum(now.values()))
+    since_ms = max((e.utc_ms for e in run.all("secc", "power", "started")), default=0)
+    worst = max((watts for at_ms, watts in summary_grid.sums(run) if at_ms > since_ms), default=0)
     name = "together they stay within the site's limit"
     yield Check(name, 0 < worst <= SITE_LIMIT_W + 2 * TOLERANCE_W, f"at most {worst} W of {SITE_LIMIT_W} W")
     yield _safe(run)

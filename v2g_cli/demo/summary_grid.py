@@ -70,10 +70,10 @@ def fleet_kept(run: Run) -> Iterable[Check]:
 
 def _limits_kept(run: Run, window: PeakWindow, peak: Peak) -> Iterable[Check]:
     late_ms = int(_FOLLOWED_S * run.conductor.folder.scale * 1000)
-    sums = list(_sums(run))
-    within_peak = [watts for at, watts in sums if window.contains(at, UTC) and window.contains(at - late_ms, UTC)]
+    totals = list(sums(run))
+    within_peak = [watts for at, watts in totals if window.contains(at, UTC) and window.contains(at - late_ms, UTC)]
     limit_w, peak_w = SITE_LIMIT_W, peak.import_limit_w
-    most, most_peak = max((watts for _, watts in sums), default=0), max(within_peak, default=0)
+    most, most_peak = max((watts for _, watts in totals), default=0), max(within_peak, default=0)
     tolerance_w = TOLERANCE_W * len(run.conductor.folder.evses)
     yield Check("the connection's limit is kept", 0 < most <= limit_w + tolerance_w, f"at most {most} W of {limit_w} W")
     within = bool(within_peak) and most_peak <= peak_w + tolerance_w
@@ -84,7 +84,7 @@ def _limits_kept(run: Run, window: PeakWindow, peak: Peak) -> Iterable[Check]:
     )
 
 
-def _sums(run: Run) -> Iterator[tuple[int, int]]:
+def sums(run: Run) -> Iterator[tuple[int, int]]:
     """Yield (UTC ms, W) of all EVSEs together, at each sample."""
     now: dict[str, int] = {}
     for event in run.events:
