@@ -125,10 +125,7 @@ class SiteGrid:
     def interrupt(self, *, rest: bool, disconnect: bool = False) -> Sequence[Fact]:
         """Let no power flow, or disconnect mains, or end both; return the facts for a running session."""
         self._resting, self._disconnected = rest, disconnect
-        return ports.GridChanged((self._rest(),)), ports.GridResponseChanged(self.response)
-
-    def _rest(self) -> Limit:
-        return _gate(PHASES, closed=self._resting)
+        return ports.GridChanged((_gate(PHASES, closed=self._resting),)), ports.GridResponseChanged(self.response)
 
     @property
     def facts(self) -> tuple[Fact, ...]:
@@ -152,8 +149,8 @@ class SiteGrid:
             source=CABLE, charge_w=UNLIMITED_W, discharge_w=UNLIMITED_W, charge_ma=cable_ma, discharge_ma=cable_ma
         )
         derated = () if self._derated is None else (self._derated,)
-        resting = (self._rest(),) if self._resting else ()
-        return self._operator(), self._authorization(), cable, *derated, *resting
+        resting = (_gate(PHASES, closed=self._resting),) if self._resting else ()
+        return self._operator(), _gate(AUTHORIZATION, closed=self._suspended), cable, *derated, *resting
 
     def plugged(self, cable_ma: int | None) -> None:
         """A session begins with a cable whose conductors have this rating, mA; None if uncoded."""
@@ -255,10 +252,7 @@ class SiteGrid:
         if suspended is self._suspended:
             return ()
         self._suspended = suspended
-        return (ports.GridChanged((self._authorization(),)),)
-
-    def _authorization(self) -> Limit:
-        return _gate(AUTHORIZATION, closed=self._suspended)
+        return (ports.GridChanged((_gate(AUTHORIZATION, closed=self._suspended),)),)
 
     def profiles(self, limits: ProfileLimits) -> Sequence[Fact]:
         """Set the present limits of charging profiles; return the facts for a running session."""

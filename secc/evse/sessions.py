@@ -11,7 +11,6 @@ from secc.evse.archive import ChargerOwner
 from secc.hardware.meter import Meter
 from secc.hardware.safety import SafetyChannel
 from secc.link.transport import VehicleTransport
-from secc.session import ports
 from secc.session.basic_charging import BasicSession, Way
 from secc.session.edition import Edition, EditionSession, NegotiatedSession, SessionStart, served
 from secc.session.facts import SessionFacts
@@ -91,7 +90,7 @@ class Sessions(msgspec.Struct, frozen=True):
             limits=SessionLimits(charger, charger.services[0].family, grid.limits, grid.setpoint, grid.foreseen),
             facts=SessionFacts(
                 tariff=grid.tariff,
-                meter=self._reading(),
+                meter=self.meter.read(self.clock.utc_ms()),
                 pilot=None if self.pilot is None else self.pilot.state,
                 response=grid.response,
                 grid_support=grid.grid_support,
@@ -123,7 +122,7 @@ class Sessions(msgspec.Struct, frozen=True):
             limits=self.grid.limits,
             setpoint=self.grid.setpoint,
             tariff=self.grid.tariff,
-            meter=self._reading(),
+            meter=self.meter.read(self.clock.utc_ms()),
             cable_a=pilot.proximity.max_current_a,
             ventilation=self.config.hardware.watch.ventilation,
             response=self.grid.response,
@@ -140,9 +139,6 @@ class Sessions(msgspec.Struct, frozen=True):
             meter_certificate=self.owner.meter.leaf,
             voltmeter_offset_mv=config.hardware.voltmeter_offset_mv,
         )
-
-    def _reading(self) -> ports.MeterRead:
-        return self.meter.read(self.clock.utc_ms())
 
     @property
     def _cable_ma(self) -> int | None:

@@ -429,7 +429,7 @@ class ControllableSystem(SpineDevice):
             for number, (each, value) in enumerate(zip(self._measured, values, strict=False))
         )
         assert isinstance(before, messages.MeasurementList)
-        if _values(before.measurement_data) != _values(data):
+        if [each.value for each in before.measurement_data or ()] != [each.value for each in data or ()]:
             self.put(self._measurement, MEASURED, messages.MeasurementList(measurement_data=data))
 
     def _advance(self, at: Moment) -> None:
@@ -645,10 +645,6 @@ def _manufacturer(facts: ChargerFacts) -> messages.Manufacturer:
         vendor_name=facts.brand or None,
         brand_name=facts.brand or None,
     )
-
-
-def _values(data: tuple[messages.Measurement, ...] | None) -> list[object]:
-    return [each.value for each in data or ()]
 
 
 def _lasts(text: str, at: Moment) -> float:

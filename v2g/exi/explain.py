@@ -535,9 +535,9 @@ def _readable(source: SourceText) -> str:
         head, colon, rest = code.partition(": ")
         if colon and head.split(" ", 1)[0] in ("if", "elif", "else", "while", "for"):
             lines.append(f"{indent}{head}:")
-            lines += [f"{indent}{_INDENT}{each}" for each in _statements(rest)]
+            lines += [f"{indent}{_INDENT}{each}" for each in rest.split("; ")]
         else:
-            lines += [f"{indent}{each}" for each in _statements(code)]
+            lines += [f"{indent}{each}" for each in code.split("; ")]
     # split a long call, the one that creates the struct, into one argument per line
     line = lines[-1]
     head, _, arguments = line.partition("(")
@@ -547,7 +547,3 @@ def _readable(source: SourceText) -> str:
         inner = " " * (len(line) - len(line.lstrip(" ")) + 4)
         lines[-1:] = [f"{head}(", *(f"{inner}{each}," for each in arguments[:-1].split(", ")), f"{inner[4:]})"]
     return "\n".join(lines)
-
-
-def _statements(code: str) -> list[str]:
-    return code.split("; ")

@@ -295,7 +295,7 @@ class CsmsTls:
         """Raises KeyAccessError for unusable files."""
         self._files, self._roots, self._observe = files, root_file(folder, "CSMSRootCertificate"), observe
         self._watched = FileWatch((files.ca, self._roots))
-        self._context = self._make()
+        self._context = replace(self._files, ca=self.roots).context()
         self._renewed = self._renewal()
 
     @property
@@ -307,7 +307,7 @@ class CsmsTls:
         """Return the context for a new connection; if the files are unusable, the previous one."""
         if self._watched.changed():
             try:
-                self._context = self._make()
+                self._context = replace(self._files, ca=self.roots).context()
                 self._renewed[:] = self._renewal()
             except KeyAccessError as error:
                 self._observe(Observe("tls", "roots_kept", {"error": str(error)}))
@@ -318,9 +318,6 @@ class CsmsTls:
     async def run(self) -> None:
         """Check for renewed files until cancelled, so that an error is reported before the next connection."""
         await keep_renewed(self._renewed)
-
-    def _make(self) -> ssl.SSLContext:
-        return replace(self._files, ca=self.roots).context()
 
     def _renewal(self) -> list[RenewedContext]:
         own = self._files.own

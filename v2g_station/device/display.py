@@ -242,7 +242,7 @@ class StationDisplay:
         if (file := self._config.file) is not None:
             part = file.with_name(f".{file.name}.part")
             try:
-                part.write_bytes(_encoded(shown))
+                part.write_bytes(msgspec.json.encode(shown) + b"\n")
                 part.replace(file)
             except OSError as error:
                 self._failed(str(error))
@@ -281,16 +281,12 @@ class StationDisplay:
         self._panel_failure = why
 
 
-def _encoded(shown: Mapping[str, object]) -> bytes:
-    return msgspec.json.encode(shown) + b"\n"
-
-
 async def _give(argv: Argv, shown: Mapping[str, object]) -> None:
     pipe, none = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=none, stderr=none, start_new_session=True)
     try:
         async with asyncio.timeout(COMMAND_S):
-            await process.communicate(_encoded(shown))
+            await process.communicate(msgspec.json.encode(shown) + b"\n")
     except TimeoutError:
         raise TimeoutError(f"{argv[0]} did not finish within {COMMAND_S:g} s") from None
     finally:

@@ -56,7 +56,7 @@ class SerialCardReader:
         was_ready = self._core.ready
         self._core.tick(self._clock.monotonic())
         if was_ready and not self._core.ready:
-            self._lost("it does not answer")
+            self.on_lost.tell("it does not answer")
         self._send()
 
     def _received(self, data: bytes) -> None:
@@ -77,10 +77,7 @@ class SerialCardReader:
         self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
 
     def _gone(self) -> None:
-        self._lost("its port is gone")
-
-    def _lost(self, why: str) -> None:
-        self.on_lost.tell(why)
+        self.on_lost.tell("its port is gone")
 
 
 @contextlib.asynccontextmanager

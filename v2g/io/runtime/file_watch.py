@@ -9,18 +9,15 @@ class FileWatch:
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = tuple(files)
-        self._seen = self._stamps()
+        self._seen = tuple(map(_stamp, self._files))
 
     def changed(self) -> bool:
         """Return whether something has changed, once for each change."""
-        stamps = self._stamps()
+        stamps = tuple(map(_stamp, self._files))
         if stamps == self._seen:
             return False
         self._seen = stamps
         return True
-
-    def _stamps(self) -> tuple[tuple[int, ...], ...]:
-        return tuple(map(_stamp, self._files))
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

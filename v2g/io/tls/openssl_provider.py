@@ -135,14 +135,11 @@ class KeyProvider:
     def _hand_out(self, held: HeldKey) -> Pointer:
         # A list, since the object behind a handle of a new key is known only when it is imported.
         handle = self._lib.ffi.new_handle([held])
-        self._alive[self._address(handle)] = handle
+        self._alive[int(self._lib.ffi.cast("uintptr_t", handle))] = handle
         return handle
 
     def _free(self, handle: Pointer) -> None:
-        self._alive.pop(self._address(handle), None)
-
-    def _address(self, pointer: Pointer) -> int:
-        return int(self._lib.ffi.cast("uintptr_t", pointer))
+        self._alive.pop(int(self._lib.ffi.cast("uintptr_t", handle)), None)
 
     def _held(self, handle: Pointer) -> HeldKey:
         found: HeldKey = self._lib.ffi.from_handle(handle)[0]
