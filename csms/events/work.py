@@ -73,24 +73,21 @@ class History:
         """Collect published events, until cancelled or the feed closes."""
         with self._feed.subscribe(max_queued=_MAX_WAITING) as events:
             async for event in events:
-                self._take(event)
+                if event.kind == FRAME:
+                    continue
+                if event.kind == WANTED:
+                    self._frames.wanted(event.station_id)
+                    continue
+                self._recent.append(Numbered(self._next, event))
+                self._next += 1
+                self._wake()
+                self._received(event)
         self.close()
 
     def close(self) -> None:
         """Close all readers."""
         self._closed = True
         self._wake()
-
-    def _take(self, event: FeedEvent) -> None:
-        if event.kind == FRAME:
-            return
-        if event.kind == WANTED:
-            self._frames.wanted(event.station_id)
-            return
-        self._recent.append(Numbered(self._next, event))
-        self._next += 1
-        self._wake()
-        self._received(event)
 
     def _wake(self) -> None:
         self._news.set()

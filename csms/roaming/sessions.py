@@ -111,7 +111,11 @@ def follow(
         return False
     place, offered = found
     cost = tariffs.cost(connection, station_id, transaction_id)
-    currency = _currency(connection, config, transaction, cost)
+    if cost is not None:
+        currency = str(cost["currency"])
+    else:
+        plans = plans_of(connection, transaction)
+        currency = plans[0][1].currency if plans else config.grid.currency or "EUR"
     name = hashlib.sha256(f"{station_id} {transaction_id}".encode()).hexdigest()[:32]  # stations may use the same ids
     session = OcpiSession(
         country_code=roaming.country_code, party_id=roaming.party_id,
@@ -206,15 +210,6 @@ def _place_then(
 def _connector(transaction: Transaction, offered: OfferedEvse) -> OfferedConnector:
     wanted = str(transaction.connector_id or "")
     return next((each for each in offered.connectors if each.id == wanted), offered.connectors[0])
-
-
-def _currency(
-    connection: Connection, config: CsmsConfig, transaction: Transaction, cost: Mapping[str, object] | None
-) -> str:
-    if cost is not None:
-        return str(cost["currency"])
-    plans = plans_of(connection, transaction)
-    return plans[0][1].currency if plans else config.grid.currency or "EUR"
 
 
 # -- CDRs
