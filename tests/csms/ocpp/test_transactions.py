@@ -467,6 +467,7 @@ async def test_a_limit_is_kept_as_soon_as_a_reading_reaches_it(csms: Backend) ->
         async with asyncio.timeout(60):
             while not charging.station.payloads("RequestStopTransaction"):
                 await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+                await asyncio.sleep(0.02)
 
 
 async def test_a_cost_that_takes_long_to_work_out_is_not_worked_out_at_each_reading(
