@@ -14,6 +14,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from pki_tools.tree import PkiTree
+from tests import web_server
 from tests.iso15118.d20.contracts import NOW, new_contract
 from tests.pki_tools.conftest import Openssl
 from tests.pki_tools.pool_lab import PCID, PoolLab
@@ -216,17 +217,10 @@ async def test_subscribers_are_told_and_know_who_tells_them(lab: PoolLab) -> Non
         told.append((await request.read(), request.headers[SIGNATURE_HEADERS[0]]))
         return web.Response(status=500 if len(told) == 1 else 200)
 
-    application = web.Application()
-    application.router.add_post("/events", hear)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(lab.tree.path("csms/server/chain.pem"), lab.tree.path("csms/server/leaf.key"))
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-    try:
+    async with web_server.serving(hear, web_server.server_tls(lab.tree)) as port:
         assert lab.service is not None
         lab.service.event_tls = ssl.create_default_context(cafile=str(lab.tree.path("csms/root.pem")))
-        url = f"https://localhost:{runner.addresses[0][1]}/events"
+        url = f"https://localhost:{port}/events"
         number, secret = await lab.client().subscribe(url, ["oem.contract.created", "oem.contract.deleted"])
         await lab.fill(EMAIDS[0])
         await lab.client().remove_contract(EMAIDS[0])
@@ -240,8 +234,6 @@ async def test_subscribers_are_told_and_know_who_tells_them(lab: PoolLab) -> Non
         await lab.client().unsubscribe(number)
         with pytest.raises(RefusedError, match="404"):
             await lab.client().unsubscribe(number)
-    finally:
-        await runner.cleanup()
 
 
 def test_a_key_of_another_edition_is_not_sealed(pki: PkiTree) -> None:

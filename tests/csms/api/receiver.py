@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from tests.web_server import serving
+
 
 class Receiver:
     """Another system, which answers with `status`."""
@@ -26,17 +28,9 @@ class Receiver:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Receiver"]:
-        application = web.Application()
-        application.router.add_post("/hook", self._take)
-        runner = web.AppRunner(application)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-        try:
+        async with serving(self._take) as port:
+            self.url = f"http://127.0.0.1:{port}/hook"
             yield self
-        finally:
-            await runner.cleanup()
 
     async def call(self) -> tuple[dict[str, str], bytes]:
         """Return the next call."""

@@ -1,15 +1,12 @@
 """A VTN, an IEEE 2030.5 server and a price feed that attack the back end: lost servers, and nothing else."""
 
 import asyncio
-import contextlib
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from csms.grid.config import Ieee2030, OpenAdr
 from csms.grid.der_server import DerServer
@@ -21,6 +18,7 @@ from pki_tools.tree import PkiTree
 from tests.csms.backend import running_backend
 from tests.csms.support import make_config
 from tests.hostile import ATTACKS, DRIPPING, attacking
+from tests.web_server import serving
 from v2g.errors import CodecError, TransportError
 from v2g.io.runtime.clock import Clock
 
@@ -97,28 +95,19 @@ class Endless:
         return web.Response(body=json.dumps(found).encode(), content_type="application/json")
 
 
-@contextlib.asynccontextmanager
-async def serving(answer: Handler) -> AsyncIterator[str]:
-    """Yield the URL of a server that answers every request by `answer`."""
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+def here(port: int) -> str:
+    """Return the URL of a server at a port."""
+    return f"http://127.0.0.1:{port}"
 
 
 async def test_programs_and_events_are_bounded_together(tmp_path: Path, pki: PkiTree, empty_database: Path) -> None:
     """Each list is short enough, all of them together would be four million events."""
     endless = Endless()
     async with (
-        serving(endless.answer) as url,
+        serving(endless.answer) as port,
         running_backend(make_config(tmp_path, pki), empty_database, NOW_MS) as backend,
     ):
-        ven = Ven(backend.services, openadr(url, tmp_path), vtn_client(backend.clock, url), poll_s=300)
+        ven = Ven(backend.services, openadr(here(port), tmp_path), vtn_client(backend.clock, here(port)), poll_s=300)
         await ven.step()
         (lost,) = backend.events.named("openadr_lost")
         assert "more than 2000 events" in str(lost.data["reason"])
@@ -129,8 +118,8 @@ async def test_programs_and_events_are_bounded_together(tmp_path: Path, pki: Pki
 async def test_a_vtn_may_have_smaller_pages_than_those_asked_for(most: int, fits: bool) -> None:
     """All of its 1,990 events are read, in at most 210 pages."""
     endless = Endless(most)
-    async with serving(endless.answer) as url:
-        client = vtn_client(Clock(), url)
+    async with serving(endless.answer) as port:
+        client = vtn_client(Clock(), here(port))
         if fits:
             events, problems = await client.events("p", ())
             assert len(events) + len(problems) == 1990
@@ -150,8 +139,8 @@ async def test_lists_of_2030_5_are_bounded_however_short_their_pages_are() -> No
         body = f'<DERProgramList xmlns="urn:ieee:std:2030.5:ns" all="4000000000" results="1">{item}</DERProgramList>'
         return web.Response(body=body.encode())
 
-    async with serving(answer) as url:
-        server = DerServer(f"{url}/dcap", tls=None)
+    async with serving(answer) as port:
+        server = DerServer(f"{here(port)}/dcap", tls=None)
         with pytest.raises((CodecError, TransportError), match="more than"):
             await server.items("/programs", "DERProgram")
         assert asked <= 100
@@ -178,11 +167,11 @@ async def test_what_a_2030_5_server_has_moved_is_read_where_it_is(
             return web.Response(body=b'<Time xmlns="urn:ieee:std:2030.5:ns"/>')
         if request.path == "/again":
             return web.Response(status=308, headers={"Location": "/here"})
-        headers = {} if location is None else {"Location": location.format(origin=url)}
+        headers = {} if location is None else {"Location": location.format(origin=here(port))}
         return web.Response(status=status, headers=headers)
 
-    async with serving(answer) as url:
-        reading = DerServer(f"{url}/dcap", tls=None).read("/moved")
+    async with serving(answer) as port:
+        reading = DerServer(f"{here(port)}/dcap", tls=None).read("/moved")
         if found:
             assert b"<Time" in await reading
         else:

@@ -24,6 +24,7 @@ from tests.csms.charging import VALID, Charging
 from tests.csms.grid.site import GridSite
 from tests.csms.support import make_config
 from tests.waiting import until
+from tests.web_server import serving
 from v2g.errors import CodecError, TransportError
 from v2g.openadr.objects import Interval, ReportRequest, ReportResource, ValuesMap
 from v2g.openadr.timing import FOREVER
@@ -420,15 +421,8 @@ async def answering(answers: dict[str, bytes], other: bytes = b"[]") -> AsyncIte
     async def answer(request: web.Request) -> web.Response:
         return web.Response(body=answers.get(request.path, other), content_type="application/json")
 
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with serving(answer) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.mark.parametrize("count", [50, 120])
@@ -499,24 +493,16 @@ async def test_each_reason_of_a_lost_vtn_is_announced_when_it_changes(site: Star
             return web.json_response({"access_token": "a", "token_type": "Bearer"})
         return web.Response(status=answers["status"], body=answers["body"], content_type="application/json")
 
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", answer_all)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        async with site(url=f"http://127.0.0.1:{runner.addresses[0][1]}") as one:
-            for status in (200, 200, 503, 503, 200):
-                answers["status"] = status
-                await one.step(60)
-            answers |= {"status": 200, "body": b"[]"}
+    async with serving(answer_all) as port, site(url=f"http://127.0.0.1:{port}") as one:
+        for status in (200, 200, 503, 503, 200):
+            answers["status"] = status
             await one.step(60)
-            reasons = [str(each["reason"]) for each in one.named("openadr_lost")]
-            assert ["503" in each for each in reasons] == [False, True, False]
-            assert reasons[0] == reasons[2]
-            assert len(one.named("openadr_connected")) == 1
-    finally:
-        await runner.cleanup()
+        answers |= {"status": 200, "body": b"[]"}
+        await one.step(60)
+        reasons = [str(each["reason"]) for each in one.named("openadr_lost")]
+        assert ["503" in each for each in reasons] == [False, True, False]
+        assert reasons[0] == reasons[2]
+        assert len(one.named("openadr_connected")) == 1
 
 
 async def test_a_report_is_one_that_the_vtn_takes(site: Start) -> None:

@@ -15,6 +15,7 @@ from csms.grid.rules import SourceSignal
 from csms.grid.source import GridSource
 from csms.grid.tables import grid_signals
 from pki_tools.tree import PkiTree
+from tests import web_server
 from tests.csms.api.support import serving
 from tests.csms.backend import Backend, running_backend
 from tests.csms.grid.site import GridSite
@@ -282,13 +283,8 @@ class Market:
 async def market() -> AsyncIterator[tuple[Market, str]]:
     """Run a web server; yield it with its URL and a client."""
     server = Market()
-    application = web.Application()
-    application.router.add_get("/price", server.answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield server, f"http://127.0.0.1:{runner.addresses[0][1]}/price?day={{today}}&key={{secret}}"
-    await runner.cleanup()
+    async with web_server.serving(server.answer) as port:
+        yield server, f"http://127.0.0.1:{port}/price?day={{today}}&key={{secret}}"
 
 
 async def test_a_server_is_asked_whether_there_is_news(feed: Start, market: tuple[Market, str]) -> None:

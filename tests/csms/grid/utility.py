@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from tests import web_server
 from tests.csms.backend import TestClock
 from v2g.xml_text import child, read_xml, text_at
 
@@ -99,12 +100,5 @@ def recorded(path: str) -> bytes:
 @contextlib.asynccontextmanager
 async def serving(utility: Utility, context: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """Run a server; yield its URL."""
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", utility.answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-    try:
-        yield f"{'https' if context else 'http'}://127.0.0.1:{runner.addresses[0][1]}/api/v2/dcap"
-    finally:
-        await runner.cleanup()
+    async with web_server.serving(utility.answer, context) as port:
+        yield f"{'https' if context else 'http'}://127.0.0.1:{port}/api/v2/dcap"

@@ -20,6 +20,7 @@ from tests.csms.scripted_station import Payload
 from tests.csms.trust.contracts import responder
 from tests.csms.trust.provisioning import asking, provisioning
 from tests.iso15118.d20.contracts import PCID, own_contract
+from tests.web_server import serving
 from v2g.errors import RefusedError
 from v2g.io.tls.revocation import ask
 from v2g.iso15118.d20.installation import SCHEMA_VERSION
@@ -79,13 +80,8 @@ async def test_a_responder_that_is_busy_is_asked_again(backend: Start, pki: PkiT
             return web.Response(body=answers.pop())
         return web.Response(body=await ask(server.url, await request.read()))
 
-    application = web.Application()
-    application.router.add_post("/", give)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    async with responder(pki) as server:
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    async with responder(pki) as server, serving(give) as port:
+        url = f"http://127.0.0.1:{port}/"
         trust = {"ocsp_responder": url, "issuers": (pki.path("contract/chain.pem"),)}
         async with backend(trust=trust) as csms:
             station = await csms.booted()
@@ -93,7 +89,6 @@ async def test_a_responder_that_is_busy_is_asked_again(backend: Start, pki: PkiT
             reported = [await station.call("GetCertificateStatus", asked) for _ in range(2)]
             assert [each["status"] for each in reported] == ["Failed", "Accepted"]
             assert reported[0]["statusInfo"]["additionalInfo"] == f"OCSP responder {url}: it answered tryLater"
-    await runner.cleanup()
 
 
 async def test_nothing_that_a_station_names_is_asked_unless_it_is_allowed(backend: Start, pki: PkiTree) -> None:
@@ -124,18 +119,13 @@ async def test_a_station_may_ask_about_what_the_authority_here_has_issued(backen
 
 async def test_the_status_of_a_chain_by_responder_and_list(backend: Start, pki: PkiTree, tmp_path: Path) -> None:
     """M07 of 2.1: each source is believed only under a signature of an issuer that is trusted here."""
-    application = web.Application()
     lists = {"good": pki.path("mo/sub2.crl").read_bytes(), "other": pki.path("cpo/sub2.crl").read_bytes()}
 
     async def give(request: web.Request) -> web.Response:
-        return web.Response(body=lists[request.match_info["name"]])
+        return web.Response(body=lists[request.path.removeprefix("/")])
 
-    application.router.add_get("/{name}", give)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    base = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    async with responder(pki) as server:
+    async with responder(pki) as server, serving(give) as port:
+        base = f"http://127.0.0.1:{port}/"
         trust = {"issuers": (pki.path("contract/chain.pem"),), "status_urls": (base, server.url)}
         async with backend(trust=trust) as csms:
             station = await csms.booted(version="2.1")
@@ -153,7 +143,6 @@ async def test_the_status_of_a_chain_by_responder_and_list(backend: Start, pki: 
             wanted = {"certificateHashData": stranger, "source": "OCSP", "urls": [server.url]}
             answer = await station.call("GetCertificateChainStatus", {"certificateStatusRequests": [wanted]})
             assert answer["certificateStatus"][0]["status"] == "Failed"
-    await runner.cleanup()
 
 
 # -- contracts

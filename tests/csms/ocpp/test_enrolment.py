@@ -1,6 +1,5 @@
 """Certificates of stations from an outside CA, by EST: waiting, restarts, repeated requests, refusals (A02, R217)."""
 
-import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from pki_tools.authority import load_issuer, new_key
 from pki_tools.est import EstSettings, decide, waiting
 from pki_tools.issuing import make_request
 from pki_tools.tree import PkiTree
+from tests import web_server
 from tests.csms.api.support import serving
 from tests.csms.backend import Backend
 from tests.csms.charging import away
@@ -258,16 +258,9 @@ async def test_a_certificate_that_vehicles_of_2_will_refuse_is_named(
     async def enrol(_: web.Request) -> web.Response:
         return web.Response(body=write_certificates((plain, *subs)))
 
-    application = web.Application()
-    application.router.add_post("/{path:.*}", enrol)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(tree_2.path("csms/server/chain.pem"), tree_2.path("csms/server/leaf.key"))
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-    url = f"https://localhost:{runner.addresses[0][1]}/.well-known/est"
-    outside = OutsideCa(est=EstServer(url=url, root=tree_2.path("csms/root.pem")), roots=(tree_2.path("v2g/root.pem"),))
-    try:
+    async with web_server.serving(enrol, web_server.server_tls(tree_2)) as port:
+        est = EstServer(url=f"https://localhost:{port}/.well-known/est", root=tree_2.path("csms/root.pem"))
+        outside = OutsideCa(est=est, roots=(tree_2.path("v2g/root.pem"),))
         async with backend(outside_cas=(outside,)) as csms:
             station = await joined(csms)
             assert await asks(station, csr) == "Accepted"
@@ -276,8 +269,6 @@ async def test_a_certificate_that_vehicles_of_2_will_refuse_is_named(
             assert (event.data["rule"], event.data["station"]) == ("no_domain", station.id)
             assert "vehicles of ISO 15118-2 refuse it" in str(event.data["detail"])
             assert len(delivered(station)) == 1
-    finally:
-        await runner.cleanup()
 
 
 async def issued_for(lab: Lab, csr: x509.CertificateSigningRequest) -> str:

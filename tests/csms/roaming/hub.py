@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.csms.roaming.peers import Operator
+from tests.web_server import serving
 
 HUB = "NL", "HUB"
 _ROLE = {"role": "HUB", "country_code": "NL", "party_id": "HUB", "business_details": {"name": "The Hub"}}
@@ -37,20 +38,13 @@ class Hub:
         """Requests as they came: method, module, and to whom."""
         self.url = ""
         self._results: dict[str, str] = {}
-        self._app = web.Application()
-        self._app.router.add_route("*", "/{path:.*}", self._answer)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Hub"]:
         """Listen at a port of this machine."""
-        runner = web.AppRunner(self._app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        try:
+        async with serving(self._answer) as port:
+            self.url = f"http://127.0.0.1:{port}"
             yield self
-        finally:
-            await runner.cleanup()
 
     async def register(self, operator: Operator, party: str) -> None:
         """Register at an operator, and tell it of the others; the others of it."""

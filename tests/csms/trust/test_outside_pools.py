@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +30,7 @@ from tests.iso15118.d2.contracts import installation, update
 from tests.iso15118.d20.contracts import NOW, PCID, new_contract
 from tests.pki_tools.pool_lab import PoolLab
 from tests.sessions.joined_messages import ContractJoined
+from tests.web_server import server_tls, serving
 from v2g import exi
 from v2g.iso15118.d2.provisioning import SCHEMA_VERSION as SCHEMA_2
 from v2g.iso15118.d2.schemas import ISO2
@@ -247,18 +247,9 @@ class Pool:
 @pytest_asyncio.fixture
 async def hostile(pki: PkiTree) -> AsyncIterator[Pool]:
     found = Pool(pki, asking(pki))
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", found.serve)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(pki.path("csms/server/chain.pem"), pki.path("csms/server/leaf.key"))
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
-    await site.start()
-    found.port = runner.addresses[0][1]
-    yield found
-    found.over.set()
-    await runner.cleanup()
+    async with serving(found.serve, server_tls(pki)) as found.port:
+        yield found
+        found.over.set()
 
 
 @pytest.fixture(scope="module")

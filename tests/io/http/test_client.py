@@ -9,24 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from aiohttp import web
 
+from tests.web_server import serving
 from v2g.errors import TransferError
 from v2g.io.http.client import request
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@contextlib.asynccontextmanager
-async def serving(handler: Handler) -> AsyncIterator[str]:
-    """Run aiohttp's server; yield its host and port."""
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", handler)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 @contextlib.asynccontextmanager
@@ -60,8 +47,8 @@ async def echo(incoming: web.Request) -> web.StreamResponse:
 
 
 async def test_a_request_arrives_as_it_was_meant_and_a_chunked_answer_is_read_whole() -> None:
-    async with serving(echo) as host:
-        answer = await request("PUT", f"http://me:a%40b@{host}?x=1", most=200, timeout_s=5, body=b"hello")
+    async with serving(echo) as port:
+        answer = await request("PUT", f"http://me:a%40b@127.0.0.1:{port}?x=1", most=200, timeout_s=5, body=b"hello")
     pair = base64.b64encode(b"me:a@b").decode()
     assert answer.ok
     assert (answer.status, answer.body.decode().splitlines()) == (207, ["PUT", "/?x=1", f"Basic {pair}", "hello"])
@@ -75,12 +62,12 @@ async def test_a_longer_answer_than_allowed_is_an_error_unless_it_is_not_wanted(
             response.enable_chunked_encoding()
         return response
 
-    async with serving(long) as host:
-        assert len((await request("GET", f"http://{host}/", most=1001, timeout_s=5)).body) == 1001
+    async with serving(long) as port:
+        assert len((await request("GET", f"http://127.0.0.1:{port}/", most=1001, timeout_s=5)).body) == 1001
         with pytest.raises(TransferError, match="longer than 1000 bytes") as caught:
-            await request("GET", f"http://{host}/", most=1000, timeout_s=5)
+            await request("GET", f"http://127.0.0.1:{port}/", most=1000, timeout_s=5)
         assert caught.value.failure == "too_large"
-        answer = await request("GET", f"http://{host}/", most=0, timeout_s=5)
+        answer = await request("GET", f"http://127.0.0.1:{port}/", most=0, timeout_s=5)
         assert (answer.status, answer.ok, answer.body) == (404, False, b"")
 
 
@@ -104,14 +91,14 @@ async def test_an_answer_that_is_cut_off_is_an_error() -> None:
         incoming.transport.close()
         return web.Response()
 
-    async with serving(cut) as host:
+    async with serving(cut) as port:
         with pytest.raises(TransferError, match="5 bytes of its answer are missing"):
-            await request("GET", f"http://{host}/", most=100, timeout_s=5)
+            await request("GET", f"http://127.0.0.1:{port}/", most=100, timeout_s=5)
 
 
 async def test_the_next_address_is_tried() -> None:
-    async with serving(echo) as host:
-        url = f"http://example:{host.rpartition(':')[2]}/"
+    async with serving(echo) as port:
+        url = f"http://example:{port}/"
         answer = await request("GET", url, most=99, timeout_s=5, resolve=lambda _: ["127.0.0.9", "127.0.0.1"])
     assert answer.ok
 

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-import ssl
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +19,7 @@ from pki_tools.authority import load_issuer
 from pki_tools.issuing import make_request
 from pki_tools.tree import PkiTree
 from tests.together import together
+from tests.web_server import server_tls, serving
 from v2g.errors import (
     CertificateError,
     ConfigError,
@@ -85,17 +85,8 @@ class Ca:
 @pytest_asyncio.fixture
 async def ca(pki: PkiTree, tmp_path: Path) -> AsyncIterator[Ca]:
     found = Ca(pki, tmp_path)
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", found.answer)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(pki.path("csms/server/chain.pem"), pki.path("csms/server/leaf.key"))
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
-    await site.start()
-    found.port = runner.addresses[0][1]
-    yield found
-    await runner.cleanup()
+    async with serving(found.answer, server_tls(pki)) as found.port:
+        yield found
 
 
 @pytest.fixture(scope="module")

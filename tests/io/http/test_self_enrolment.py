@@ -1,7 +1,6 @@
 """Chargers and gateways that get and renew their own certificates by EST (R217)."""
 
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from pki_tools.tree import PkiTree
 from tests.csms.backend import TestClock
 from tests.pki_tools.conftest import tree
 from tests.pki_tools.est_lab import SECC_ID, Lab
+from tests.web_server import server_tls, serving
 from v2g.io.http.known_client import EstServer, SelfEnrolmentConfig
 from v2g.io.http.self_enrolment import SelfEnrolment
 from v2g.observe import Observe
@@ -265,28 +265,17 @@ async def test_what_a_ca_wants_in_requests_is_followed_or_named(
     """csrattrs, RFC 7030 4.5."""
     asked: list[str] = []
 
-    async def attributes(request: web.Request) -> web.Response:
+    async def answered(request: web.Request) -> web.Response:
+        if request.method == "POST":
+            return web.Response(status=202)
         asked.append(request.path)
         return web.Response(status=answer[0], body=answer[1])
 
-    async def enrol(_: web.Request) -> web.Response:
-        return web.Response(status=202)
-
-    application = web.Application()
-    application.router.add_get("/est/csrattrs", attributes)
-    application.router.add_post("/est/simpleenroll", enrol)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(lab.tree.path("csms/server/chain.pem"), lab.tree.path("csms/server/leaf.key"))
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-    est = EstServer(url=f"https://localhost:{runner.addresses[0][1]}/est", root=lab.tree.path("csms/root.pem"))
-    try:
+    async with serving(answered, server_tls(lab.tree)) as port:
+        est = EstServer(url=f"https://localhost:{port}/est", root=lab.tree.path("csms/root.pem"))
         holder = Holder(lab, role, est=est)
         for _ in range(2):
             await holder.enrolment.look()
-    finally:
-        await runner.cleanup()
     csr = x509.load_pem_x509_csr(holder.key.with_name("own.key.csr").read_bytes())
     key, hashed = csr.public_key(), csr.signature_hash_algorithm
     assert isinstance(key, ec.EllipticCurvePublicKey)
