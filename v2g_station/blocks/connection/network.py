@@ -190,6 +190,7 @@ class NetworkProfiles:
         model.checks[_PRIORITY.lower()] = self._check_priority
         model.checks[_IDENTITY.lower()] = _check_identity
         model.after[_IDENTITY.lower()] = self._identity_set
+        model.checks[_PASSWORD.lower()] = self._check_password
         model.after[_PASSWORD.lower()] = self._password_set
         model.live[_IDENTITY.lower()] = self.identity
         model.component_checks[COMPONENT] = self._check_variable
@@ -327,6 +328,10 @@ class NetworkProfiles:
             self._k.keep(_BEFORE, "profile", self._before)
         self._slots.put(slot, profile)
         return ocpp.SetNetworkProfileResponse(status="Accepted")
+
+    def _check_password(self, value: str) -> Verdict:
+        """Check a new password: before OCPP 2.1 it has at most 40 characters (A00.FR.205)."""
+        return None if self._k.version == "2.1" or len(value) <= 40 else status_info("InvalidValue")
 
     def _check_variable(self, variable: Variable, value: str) -> Verdict:
         """Check a value of NetworkConfiguration; slots in the priority list are read-only (B09.FR.22 to .25)."""

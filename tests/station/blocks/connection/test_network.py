@@ -8,6 +8,7 @@ from tests.station.bench import Bench
 from tests.station.certificates import install
 from tests.station.reports import PROFILE, reports
 from tests.together import together
+from v2g.ocpp.routes import Version
 from v2g_station.blocks.connection.network import first_profile
 from v2g_station.kernel.kernel import Connect
 
@@ -277,3 +278,10 @@ def test_the_csms_of_the_next_profile_need_not_be_waited_for() -> None:
     found.advance_clock(10)
     (again,) = [each for each in found.station.tick(found.moment) if isinstance(each, Connect)]
     assert again.slot == 2
+
+
+@pytest.mark.parametrize(("version", "longest"), [("2.0.1", 40), ("2.1", 64)])
+def test_a_password_is_as_long_as_the_version_permits(version: Version, longest: int) -> None:
+    found = Bench(version)
+    assert found.set("SecurityCtrlr", "BasicAuthPassword", "x" * (longest + 1)) == "Rejected"
+    assert found.set("SecurityCtrlr", "BasicAuthPassword", "x" * longest) == "Accepted"
