@@ -101,9 +101,9 @@ OF_OTHER = (
 """Cases that apply to it only."""
 BY_PROFILE = {
     1: ("TC_A_01_CS", "TC_A_09_CS", "TC_A_10_CS", "TC_A_12_CS", "TC_A_19_CS", "TC_A_20_CS", "TC_A_21_CS",
-        "TC_B_109_CS"),
+        "TC_B_109_CS", "V2G-A-02-CS"),
     2: ("TC_A_01_CS", "TC_A_04_CS", "TC_A_05_CS", "TC_A_06_CS", "TC_A_09_CS", "TC_A_10_CS", "TC_A_12_CS", "TC_A_21_CS",
-        "TC_A_22_CS", "TC_B_50_CS", "TC_B_109_CS", *_DOWNGRADES),
+        "TC_A_22_CS", "TC_B_50_CS", "TC_B_109_CS", "V2G-A-02-CS", *_DOWNGRADES),
     3: ("TC_A_04_CS", "TC_A_05_CS", "TC_A_06_CS", "TC_A_07_CS", "TC_A_11_CS", "TC_A_12_CS", "TC_A_13_CS", "TC_A_14_CS",
         "TC_A_15_CS", "TC_A_22_CS", "TC_A_23_CS", "TC_B_50_CS", "TC_M_23_CS", *_DOWNGRADES),
 }  # fmt: skip

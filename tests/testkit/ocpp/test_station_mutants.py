@@ -680,11 +680,11 @@ MUTANTS: tuple[Mutant, ...] = (
         {"B": (50,)},
         security_profile=2,
     ),
-    Mutant("keeps another password", hears("SetVariables", of_password), {"A": (9, 10)}),
+    Mutant("keeps another password", hears("SetVariables", of_password), {"A": (9, 10, 1002)}),
     Mutant(
         "takes any password",
         answers("SetVariables", of_results(WRITTEN, replaced("attributeStatus", "Rejected", "Accepted"))),
-        {"A": (10, 20, 21)},
+        {"A": (10, 20, 21, 1002)},
     ),
     Mutant(
         "does not tell the end of transactions",
@@ -727,6 +727,16 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "does not say that it has installed",
         _of_status("FirmwareStatusNotification", "Installed", None),
+        {"L": (1, 2, 14, 15)},
+    ),
+    Mutant(
+        "does not say that it installs",
+        _of_status("FirmwareStatusNotification", "Installing", None),
+        {"L": (1, 2, 14, 15)},
+    ),
+    Mutant(
+        "boots after an update as after a power cut",
+        tells("BootNotification", replaced("reason", "FirmwareUpdate", "PowerUp")),
         {"L": (1, 2, 14, 15)},
     ),
     Mutant(

@@ -163,15 +163,20 @@ async def new_password(t: StationTest) -> None:
     t.check(t.opening.password == PASSWORD, "A01.FR.01", "connects with another password")
 
 
-@A.case("TC_A_10_CS", "A new password that is too short")
-async def short_password(t: StationTest) -> None:
-    """The station rejects the password, and shows the one that it had."""
-    before = kept(t, SHORT)
-    status = await t.set(*VARIABLE, SHORT)
-    async with t.reconnects():
-        await t.disconnect()
-    t.check(status == "Rejected", "A01.FR.02", f"answers {status}")
-    t.check(t.opening.password == before, "A01.FR.01", "connects with another password")
+def _case_of_length(id: str, what: str, password: Callable[[StationTest], str]) -> None:  # noqa: A002
+    @A.case(id, f"A new password that is too {what}")
+    async def script(t: StationTest) -> None:
+        """The station rejects the password, and shows the one that it had."""
+        before = kept(t, password(t))
+        status = await t.set(*VARIABLE, password(t))
+        async with t.reconnects():
+            await t.disconnect()
+        t.check(status == "Rejected", "A01.FR.02", f"answers {status}")
+        t.check(t.opening.password == before, "A01.FR.01", "connects with another password")
+
+
+_case_of_length("TC_A_10_CS", "short", lambda _: SHORT)
+_case_of_length("V2G-A-02-CS", "long", lambda t: (PASSWORD * 3)[: LONGEST[t.version] + 1])
 
 
 # -- new certificates

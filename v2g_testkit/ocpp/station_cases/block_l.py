@@ -132,7 +132,7 @@ async def scheduled(t: StationTest) -> None:
 # -- with a download
 
 
-INSTALLED: Final = ("Downloading", "Downloaded", "SignatureVerified", "Installed")
+INSTALLED: Final = ("Downloading", "Downloaded", "SignatureVerified", "Installing", "Installed")
 
 
 async def _updated(t: StationTest, number: int, states: list[str]) -> None:
@@ -142,6 +142,8 @@ async def _updated(t: StationTest, number: int, states: list[str]) -> None:
     event = await t.find(lambda each: each.payload.get("type") == "FirmwareUpdated")
     t.check(event is not None, "L01.FR.31", "sends no FirmwareUpdated")
     await t.reconnected("L01.FR.28")
+    for boot in t.seen("BootNotification"):
+        t.one_of(boot["reason"], ("FirmwareUpdate", "Triggered"), "BootReasonEnumType", "boots after the update as {}")
 
 
 @L.case(
