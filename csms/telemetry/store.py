@@ -85,7 +85,16 @@ def store(connection: sa.Connection, arrivals: list[Arrival]) -> list[rules.Deli
     """Store the new records of some deliveries."""
     progress, highest = _progress(connection, arrivals)
     keys = {key for each in arrivals for key in rules.suspects(each.delivery, progress)}
-    stored = _stored(connection, sorted(keys))
+    stored: dict[rules.RecordKey, rules.StoredContent] = {}
+    given = list(map(_named, sorted(keys)))
+    for table in (telemetry, telemetry_quarantine):
+        quarantined = table is telemetry_quarantine
+        purpose = ("quarantine",) if quarantined else ()
+        for row in find_rows(connection, table, ("ev", "boot", "seq", "digest", "document"), given):
+            here = row.ev, row.boot, row.seq
+            sealed = None if row.digest else seal_of(connection).find(connection, row.document, *purpose, *here)
+            digest = row.digest if sealed is None else rules.digest_of(sealed)
+            stored[here] = rules.StoredContent(digest, quarantined=quarantined)
     outcomes = [rules.judge(each.delivery, progress, stored, highest) for each in arrivals]
     pairs = list(zip(arrivals, outcomes, strict=True))
     for arrival, out in pairs:
@@ -269,20 +278,6 @@ def _locked(connection: sa.Connection, boots: Iterable[rules.Boot]) -> dict[rule
 def _named(key: rules.RecordKey) -> Fields:
     """Return a record's key by columns."""
     return dict(zip(("ev", "boot", "seq"), key, strict=True))
-
-
-def _stored(connection: sa.Connection, keys: Sequence[rules.RecordKey]) -> dict[rules.RecordKey, rules.StoredContent]:
-    found: dict[rules.RecordKey, rules.StoredContent] = {}
-    given = list(map(_named, keys))
-    for table in (telemetry, telemetry_quarantine):
-        quarantined = table is telemetry_quarantine
-        purpose = ("quarantine",) if quarantined else ()
-        for row in find_rows(connection, table, ("ev", "boot", "seq", "digest", "document"), given):
-            here = row.ev, row.boot, row.seq
-            sealed = None if row.digest else seal_of(connection).find(connection, row.document, *purpose, *here)
-            digest = row.digest if sealed is None else rules.digest_of(sealed)
-            found[here] = rules.StoredContent(digest, quarantined=quarantined)
-    return found
 
 
 def _save(connection: sa.Connection, progress: dict[rules.Boot, rules.BootProgress]) -> None:
