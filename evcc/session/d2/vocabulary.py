@@ -54,13 +54,14 @@ class Vocabulary2(DcRequests):
             assert context.choice is not None
             on_board, phases = context.config.on_board_charger, context.choice.phases
             most_ma = min(on_board.line_ma, line_current_ma(context.max_charge_w, NOMINAL_V, phases))
+            least_ma = min(most_ma, line_current_ma(on_board.min_charge_w, NOMINAL_V, phases))  # nearly full
             wanted_wh = max(0, energy_up_to(context.config.needs.target_soc, context))
             parameter = data_types.AC_EVChargeParameter(
                 departure_time=departure,
                 e_amount=VALUES.energy(wanted_wh, Rounding.NEAREST),
                 ev_max_voltage=VALUES.voltage(NOMINAL_V * 1000, Rounding.NEAREST),
                 ev_max_current=VALUES.current(most_ma, Rounding.DOWN),
-                ev_min_current=VALUES.current(line_current_ma(on_board.min_charge_w, NOMINAL_V, phases), Rounding.UP),
+                ev_min_current=VALUES.current(least_ma, Rounding.UP),
             )
         else:
             parameter = self.charge_parameter(context, departure_time=departure)

@@ -114,6 +114,21 @@ def test_alternating_current_stays_within_the_current_per_phase(ac: Bench2) -> N
     assert ac.commands[-1] == SetAcPower(3 * 230 * 6)
 
 
+@pytest.mark.parametrize(("most_w", "currents"), [(40_000, (15_942, 2_000)), (1_000, (1_449, 1_449)), (0, (0, 0))])
+def test_a_vehicle_that_is_nearly_full_needs_no_more_than_it_takes(
+    ac: Bench2, most_w: int, currents: tuple[int, int]
+) -> None:
+    """Chargers refuse a least current above the greatest (FAILED_WrongChargeParameter)."""
+
+    def report() -> None:
+        ac.fact(replace(ac.model.state, max_charge_w=most_w))
+
+    ac.report = report  # type: ignore[method-assign]
+    ac.run_to("ChargeParameterDiscoveryReq")
+    parameter = of(ac, common.ChargeParameterDiscoveryReq)[-1].ev_charge_parameter
+    assert (milliamperes(parameter.ev_max_current), milliamperes(parameter.ev_min_current)) == currents
+
+
 @pytest.mark.requirement("R192")
 @pytest.mark.parametrize(
     ("lines", "rated_a", "power_w"), [(3, None, 6_900), (1, None, 2_300), (0, None, 2_300), (3, 8.0, 5_520)]
