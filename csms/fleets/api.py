@@ -21,6 +21,7 @@ from v2g.energy.dispatch.forecast import QuarterForecast, Series, Skill
 from v2g.energy.dispatch.plan import Method, VehiclePlan
 from v2g.energy.dispatch.planner import check_solver
 from v2g.energy.dispatch.report import chart, explain
+from v2g.errors import RefusedError
 from v2g.units import Decimals, UtcMs, micro_of
 
 _EXAMPLE = {
@@ -178,6 +179,10 @@ async def put_fleet(call: Call, fleet_id: FleetId, body: Fleet) -> Fleet:
     """Store a fleet, replacing one of the same id; its vehicles follow the new plan. Needs the extra `planning`."""
     if body.id != fleet_id:
         raise ApiError(400, f"the body has fleet {body.id}, the path {fleet_id}")
+    try:
+        _ = body.tzinfo
+    except RefusedError as error:
+        raise ApiError(400, f"zone: {error}", error.hint) from None
     check_solver()
     await call.change(
         lambda connection: rows.get(connection, body.id),

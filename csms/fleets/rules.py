@@ -102,18 +102,18 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     active: Annotated[bool, Meta(description="Vehicles follow the plan; otherwise it can only be read.")] = True
 
     def __post_init__(self) -> None:
-        """Reject an unknown time zone."""
-        try:
-            ZoneInfo(self.zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"unknown time zone {self.zone!r}") from None
+        """Reject a forecast without order."""
         if any(after.start_ms <= before.start_ms for before, after in itertools.pairwise(self.forecast)):
             raise ValueError("starts of a forecast must rise")
 
     @property
     def tzinfo(self) -> tzinfo:
-        """Its time zone."""
-        return UTC if self.zone == "UTC" else ZoneInfo(self.zone)
+        """Its time zone. Raises RefusedError (`unknown_zone`) for one that this machine does not know."""
+        try:
+            return UTC if self.zone == "UTC" else ZoneInfo(self.zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            hint = "such as Europe/Berlin"
+            raise RefusedError(f"unknown time zone {self.zone!r}", reason="unknown_zone", hint=hint) from None
 
     def expected(self, at_ms: int) -> Forecast:
         """Return what is expected at a time (UTC ms)."""
