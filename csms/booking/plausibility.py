@@ -119,7 +119,7 @@ _SHOWN: Final = 8
 """Findings of one kind that are shown."""
 _METER: Final = "Compare the meter; release it if the energy is right"
 _ADVICE: Final[Mapping[Reason, str]] = {
-    "clock": "Look at the station's clock; release it if the energy is right",
+    "clock": "Look at the station's clock (a simulated one: `--speed`); release it if the energy is right",
     "rise": _METER, "fall": _METER, "begin": _METER, "end": _METER, "series": _METER,
     "limits": "Find out why the station did not obey",
 }  # fmt: skip
