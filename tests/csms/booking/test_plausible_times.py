@@ -110,7 +110,10 @@ def test_what_waited_for_this_back_end_is_older_by_that() -> None:
 def test_a_person_is_told_what_to_do_about_the_first_finding() -> None:
     found = judged(begun(START + 60_001, received_ms=START), ended())
     told = f"event 0 is of {utc(START + 60_001)}, but came at {utc(START)}"
-    assert found.detail == f"{told}. Look at the station's clock; release it if the energy is right."
+    assert (
+        found.detail
+        == f"{told}. Look at the station's clock (a simulated one: `--speed`); release it if the energy is right."
+    )
     assert judged(begun(), ended()).detail == ""
 
 
@@ -614,7 +617,7 @@ def test_a_rise_is_shown_with_how_long_it_lasted(seconds: int, text: str) -> Non
 @together(
     ("reason", "advice"),
     [
-        ("clock", "Look at the station's clock; release it if the energy is right"),
+        ("clock", "Look at the station's clock (a simulated one: `--speed`); release it if the energy is right"),
         *[(each, "Compare the meter; release it if the energy is right") for each in
           ("rise", "fall", "begin", "end", "series")],
         ("limits", "Find out why the station did not obey"),
