@@ -180,14 +180,24 @@ class CsmsTest(CaseTest):
             raise Inconclusive(f"{kind}the station cannot connect: {error}") from None
 
     async def let_in(self, requirement: str, attempt: Attempt | None = None) -> None:
-        """Reconnect the station. Raises Failed if the back end refuses that, else as `connect`."""
+        """Reconnect the station. Raises Failed if the back end refuses that, or ends the connection of this attempt
+        but not of the usual one; else as `connect`."""
         await self.disconnect()
         try:
             await self._open(attempt or self.attempt)
         except V2GError as error:
-            if is_refusal(error):
+            unclear = attempt is None or is_ours(error) or is_distrust(error) or is_defect(error)
+            if is_refusal(error) or (not unclear and await self._is_there()):
                 raise Failed(f"does not let the station in: {error}", requirement) from None
             raise Inconclusive(f"the station cannot connect: {error}") from None
+
+    async def _is_there(self) -> bool:
+        """Return whether the back end lets the station in as usual."""
+        with contextlib.suppress(V2GError):
+            await self._open(self.attempt)
+            await self.disconnect()
+            return True
+        return False
 
     async def turned_away(self, attempt: Attempt, requirement: str, what: str, *, ends: bool = False) -> None:
         """Reconnect the station. Raises Failed if the back end lets it in and accepts its boot.

@@ -1,12 +1,15 @@
 """The lab finds every fault of a back end that is not ours, and none where there is none."""
 
-from typing import Final
+from typing import Any, Final
 
 import pytest
+from msgspec.structs import replace
+from ocpp.routing import on
 
 from tests.testkit.ocpp.csms_rig import DECLARED
 from tests.testkit.ocpp.foreign import (
     LATE,
+    BackEnd,
     BackEnds,
     Change,
     Edit,
@@ -23,11 +26,16 @@ from tests.testkit.ocpp.foreign import (
     sets,
 )
 from tests.virtual_time import in_simulated_time
+from v2g.errors import TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import cancel_tasks
+from v2g.io.websocket.client import OcppSocket
+from v2g.ocpp.routes import Version
 from v2g_testkit.cases.case import Result, Verdict
+from v2g_testkit.ocpp.attempts import Attempt
 from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
 from v2g_testkit.ocpp.csms_tester import CsmsTester
+from v2g_testkit.ocpp.operator import OperatorStep
 from v2g_testkit.ocpp.run_judge import JudgedTester, RunJudge
 
 
@@ -120,15 +128,18 @@ CASES: Final = [
 ]
 
 
-def played(change: Change, *, until_fail: bool, waits: bool = True) -> list[Result]:
-    """Return the results of the lab with a back end whose frames are changed."""
+def played(
+    change: Change, *, until_fail: bool, waits: bool = True, only: str = "", kind: type[BackEnd] = BackEnd
+) -> list[Result]:
+    """Return the results of the lab with a back end whose frames are changed, or of `only` one case."""
 
     async def run() -> list[Result]:
         clock = Clock()
-        network = BackEnds(DECLARED, change, clock.utc_ms, waits=waits)
+        network = BackEnds(DECLARED, change, clock.utc_ms, waits=waits, kind=kind)
         judge = RunJudge("csms", {})
         tester = JudgedTester(CsmsTester(DECLARED, network, network, clock, version="2.0.1"), judge)
-        found = await results_of(tester, [*CASES, *judge.rules], until_fail=until_fail)
+        cases = [each for each in CSMS_CASES if each.id == only] if only else [*CASES, *judge.rules]
+        found = await results_of(tester, cases, until_fail=until_fail)
         await cancel_tasks(*network.running)
         return found
 
@@ -154,3 +165,45 @@ def test_a_back_end_that_does_not_wait_for_answers_is_found() -> None:
     found = played(as_it_is, until_fail=True, waits=False)
     assert found[-1].case == "V2G-B-03-CSMS"
     assert "2 requests before it has the answer to the first one" in found[-1].found
+
+
+def test_a_back_end_that_takes_registers_only_fails() -> None:
+    class Narrow(BackEnd):
+        @on("TransactionEvent")  # type: ignore[untyped-decorator]
+        def follows(self, **event: Any) -> Any:
+            if "Frequency" in str(event):
+                raise ValueError("no register")
+            return super().follows(**event)
+
+    for kind, verdict in ((BackEnd, Verdict.PASS), (Narrow, Verdict.FAIL)):
+        assert played(as_it_is, until_fail=False, only="V2G-J-01-CSMS", kind=kind)[0].verdict is verdict
+
+
+@pytest.mark.parametrize(("drops", "verdict"), [("the new one", Verdict.FAIL), ("each", Verdict.INCONCLUSIVE)])
+def test_a_connection_that_ends_is_a_fault_if_the_usual_one_does_not(drops: str, verdict: Verdict) -> None:
+    class Drops(BackEnds):
+        """Ends connections by a password once another has been set."""
+
+        was_asked = False
+
+        async def connect(self, attempt: Attempt, version: Version) -> OcppSocket:
+            if self.was_asked and (drops == "each" or attempt.station.password != "old-password-of-it"):
+                raise TransportError("the connection was closed")
+            return await super().connect(attempt, version)
+
+        async def do(self, step: OperatorStep) -> None:
+            self.was_asked = True
+            await super().do(step)
+
+    async def run() -> Result:
+        clock, station = Clock(), replace(DECLARED.station, password="old-password-of-it")
+        declared = replace(DECLARED, station=station)
+        network = Drops(declared, as_it_is, clock.utc_ms)
+        tester = CsmsTester(declared, network, network, clock, version="2.0.1")
+        (case,) = (each for each in CSMS_CASES if each.id == "TC_A_09_CSMS")
+        found = await tester.run(case)
+        await cancel_tasks(*network.running)
+        return found
+
+    found = in_simulated_time(run())
+    assert found.verdict is verdict, found.found

@@ -76,3 +76,22 @@ async def sampled(t: CsmsTest) -> None:
     for _ in range(3):
         transaction.wh += 100
         await transaction.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+
+
+_READINGS: Final[tuple[Payload, ...]] = (
+    {"value": 1.2, "measurand": "Energy.Active.Export.Register", "unitOfMeasure": {"unit": "Wh", "multiplier": 3}},
+    {"value": -3.5, "measurand": "Power.Active.Import", "unitOfMeasure": {"unit": "kW"}, "context": "Trigger"},
+    {"value": 16, "measurand": "Current.Import", "phase": "N", "context": "Interruption.Begin"},
+    {"value": 400, "measurand": "Voltage", "phase": "L1-L2", "location": "Inlet"},
+    {"value": 50.02, "measurand": "Frequency", "unitOfMeasure": {"unit": "Hz"}, "location": "Body"},
+    {"value": 50, "measurand": "SoC", "unitOfMeasure": {"unit": "Percent"}, "location": "EV", "context": "Other"},
+)
+
+
+@J.case("V2G-J-01-CSMS", "Readings of every kind", requirements="MeasurandEnumType")
+async def every_kind(t: CsmsTest) -> None:
+    """The back end acknowledges what an EVSE measures beside its energy, in a transaction and without one."""
+    values = [{"timestamp": t.now(), "sampledValue": list(_READINGS)}]
+    await t.call("MeterValues", evseId=1, meterValue=values)
+    transaction = await charging(t)
+    await transaction.event("Updated", "MeterValuePeriodic", context="", meterValue=values)
