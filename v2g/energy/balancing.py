@@ -224,12 +224,12 @@ def _up(parents: Mapping[str, str | None], node: str) -> list[str]:
     return found
 
 
-def needed_ma(energy_wh: int, seconds: float, phases: int, voltage: int = 230) -> int:
-    """Return the current on each phase that delivers an energy within a time; 0 for no energy."""
+def needed_ma(energy_wh: int, seconds: float, phases: int) -> int:
+    """Return the current on each phase of 230 V that delivers an energy within a time; 0 for no energy."""
     if energy_wh <= 0:
         return 0
     watts = Decimal(energy_wh) * 3600 / Decimal(max(1.0, seconds))
-    return min(10_000_000, int(watts * 1000 / (voltage * phases)) + 1)
+    return min(10_000_000, int(watts * 1000 / (230 * phases)) + 1)
 
 
 class Overload(msgspec.Struct, frozen=True):

@@ -138,7 +138,6 @@ class RpcPeer:
         "_expires",
         "_handles",
         "_known",
-        "_max_frame",
         "_mend",
         "_open",
         "_outstanding",
@@ -156,7 +155,6 @@ class RpcPeer:
         handles: Collection[str],
         entropy: Callable[[int], bytes],
         timeout: float = 30.0,
-        max_frame: int = MAX_FRAME,
         mend: Mend | None = None,
         excuse: Callable[[str, OcppError], Message | None] = lambda _action, _error: None,
     ) -> None:
@@ -166,7 +164,6 @@ class RpcPeer:
         self._answers = _answered_in(version, self._handles)
         self._entropy = entropy
         self._timeout = timeout
-        self._max_frame = max_frame
         self._mend = mend
         self._excuse = excuse
         self._actions: list[Action] = []
@@ -278,9 +275,9 @@ class RpcPeer:
         """Process one text frame. Never raises: errors are returned to the peer or reported."""
         if self._closed:
             return
-        if len(text) > self._max_frame:
+        if len(text) > MAX_FRAME:
             head = _CALL_HEAD.match(text)
-            reason = f"frame has {len(text)} characters, more than {self._max_frame}"
+            reason = f"frame has {len(text)} characters, more than {MAX_FRAME}"
             self._refuse(reason, head.group(1) if head else "-1")
             return
         if self._receive_good_call(text):

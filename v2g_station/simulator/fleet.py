@@ -231,8 +231,7 @@ class FleetTally(msgspec.Struct, kw_only=True):
 class SimulatedStation:
     """One station, its drivers and its vehicles.
 
-    `memory` replaces the fleet's setting. Drivers, vehicles and meters use elapsed time, whatever the station's clock
-    shows.
+    Drivers, vehicles and meters use elapsed time, whatever the station's clock shows.
     """
 
     def __init__(
@@ -242,7 +241,6 @@ class SimulatedStation:
         tally: FleetTally,
         clock: Clock,
         context: ssl.SSLContext | None,
-        memory: LongMemory | None = None,
         grid: SimulatedGrid | None = None,
         contract: ContractPresented | None = None,
     ) -> None:
@@ -263,7 +261,7 @@ class SimulatedStation:
         )
         numbers = self.site.bays if fleet.behaviour.signed_readings else ()
         self._signing = {number: SigningMeter(f"{identity}-{number}", number) for number in numbers}
-        self._memory: LongMemory = memory or (
+        self._memory: LongMemory = (
             Forgetful() if fleet.store is None else StationStore(fleet.store / f"{identity}.sqlite3")
         )
         self._meter_memory: StationMemory = (

@@ -50,13 +50,13 @@ class AllowedPower(msgspec.Struct, frozen=True):
     watts: int
 
 
-def signed_messages(entries: Iterable[Entry], *, name: str = "journal.jsonl") -> Iterator[tuple[str, bytes]]:
+def signed_messages(entries: Iterable[Entry]) -> Iterator[tuple[str, bytes]]:
     """Yield the signed messages that a journal relies on, each with its place.
 
     Rejected messages may contain anything and are left out; the results that reject them are not.
     """
     for number, entry in enumerate(entries, 1):
-        where = f"{name}:{number}"
+        where = f"journal.jsonl:{number}"
         match entry.data:
             case records.TermsOffered(payload=payload) | records.TermsDecided(payload=payload):
                 yield where, payload
