@@ -28,7 +28,7 @@ _PANELS: Final[Mapping[str, str]] = {
     "Vehicles": "vehicles telemetry quarantine telemetry-keys export plot battery profile scores score-drifts erase",
     "People and programs": "users token alerts audit",
 }
-"""Commands in the order of help, by heading; `door` is the former name of `admissions`."""
+"""Every command, in the order of help, by heading; `door` is the former name of `admissions`."""
 
 
 class _Nouns(TyperGroup):
