@@ -316,15 +316,7 @@ class DischargeGate:
     def _on_command(self, command: DischargeCommand, payload: bytes, utc_ms: int) -> Accepted | Rejected:
         reason, detail = self._check_order(command)
         if reason is None:
-            # reduce the live command to the power and end of the vehicle's newest command, whatever its terms are. A
-            # command that crosses a new offer on the wire is rejected, and the previous one remains live; but a vehicle
-            # that requests less, or nothing, gets no more than that.
-            if (live := self._live) is not None:
-                self._live = replace(
-                    live,
-                    power_w=min(live.power_w, command.power_w),
-                    until_ms=min(live.until_ms, command.valid_until_ms),
-                )
+            self._lower(command)
             reason, detail = self._check_terms(command, utc_ms)
         if command.session_id == self._session_id:  # it cannot be used again, even if it is otherwise wrong
             self._sequence = max(self._sequence, command.sequence)
@@ -349,6 +341,17 @@ class DischargeGate:
             payload=payload,
             reply=self._result(command.sequence, status, effective, utc_ms),
         )
+
+    def _lower(self, command: DischargeCommand) -> None:
+        """Reduce the live command to the power and end of the vehicle's newest command, whatever its terms are.
+
+        A command that crosses a new offer on the wire is rejected, and the previous one remains live; but a vehicle
+        that requests less, or nothing, gets no more than that.
+        """
+        if (live := self._live) is not None:
+            self._live = replace(
+                live, power_w=min(live.power_w, command.power_w), until_ms=min(live.until_ms, command.valid_until_ms)
+            )
 
     def _check_order(self, command: DischargeCommand) -> tuple[ResultStatus | None, str]:
         """Return why a command with a valid signature is not the newest of the session, None if it is."""

@@ -264,14 +264,18 @@ def on_alignment(
     A charger whose coil carries no current has not tried yet: the message timeouts cover that.
     """
     if stage.aligned and response.evse_processing is Processing.Finished:
-        # the check is over: from here on the power must not exceed the loop's request, which may be 0
-        return replace(ask.power_start(stage.plan, context), commands=(SetPowerLimits(0, 0),))
+        return _start(stage, context)
     sent = to_whole(response.power_transmitted) if response.power_transmitted is not None else 0
     excited = response.supply_device_current is not None and to_whole(response.supply_device_current) > 0
     if (excited or sent > 0) and context.now >= stage.until:
         return stop(stage, context, stages.Ending("misaligned", failed=True))
     arrives = sent > 0 and ask.received_w(context) * _ARRIVES >= sent
     return stages.Step(stage=replace(stage, aligned=arrives), wait=context.config.timing.poll_pause_s)
+
+
+def _start(stage: stages.Aligning, context: RequestContext) -> stages.Step:
+    """The check is over: from here on the power must not exceed the loop's request, which may be 0."""
+    return replace(ask.power_start(stage.plan, context), commands=(SetPowerLimits(0, 0),))
 
 
 @stages.on_wake(stages.Aligning)
