@@ -77,6 +77,7 @@ class ChargerProcess:
         try:
             while not await client.connect():
                 assert process.returncode is None
+                await asyncio.sleep(0.05)
             yield client
         finally:
             client.close()
