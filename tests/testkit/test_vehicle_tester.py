@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from functools import partial
@@ -182,6 +183,7 @@ def test_sigterm_leaves_a_report_of_what_was_tested_when_and_how(tmp_path: Path)
     with subprocess.Popen(tool, stdout=subprocess.PIPE, text=True) as process:
         while f":{port:04X} " not in Path("/proc/net/udp6").read_text():
             assert process.poll() is None
+            time.sleep(0.05)
         process.terminate()
         output, _ = process.communicate()
     assert process.returncode == 130

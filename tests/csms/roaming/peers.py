@@ -29,12 +29,13 @@ class Operator:
         self.url = f"https://127.0.0.1:{port}"
         self.services = csms.csms.services
         self.clock = csms.hand
+        self._context = csms.context(None)
 
     async def ask(self, method: str, path: str, body: Any = None, status: int = 200) -> Any:
         """Send a request of the operator; return the JSON of an answer with this status."""
         async with (
             aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKENS[Role.ADMIN]}"}) as session,
-            session.request(method, f"{self.url}{path}", json=body, ssl=self.csms.context(None)) as response,
+            session.request(method, f"{self.url}{path}", json=body, ssl=self._context) as response,
         ):
             assert response.status == status, await response.text()
             return await response.json() if response.status != 204 else None
@@ -50,7 +51,7 @@ class Operator:
         content = {"data": body} if isinstance(body, bytes) else {"json": body}
         async with (
             aiohttp.ClientSession() as session,
-            session.request(method, url, headers=sent, ssl=self.csms.context(None), **content) as response,
+            session.request(method, url, headers=sent, ssl=self._context, **content) as response,
         ):
             return Said(response.status, dict(response.headers), await response.json())
 
