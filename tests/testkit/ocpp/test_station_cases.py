@@ -212,6 +212,18 @@ def test_a_driver_waits_for_a_station_that_takes_a_while_for_a_card(subtests: py
     in_virtual_time(run())
 
 
+def test_a_refused_transaction_may_stop_its_energy_a_moment_later() -> None:
+    async def run() -> None:
+        async with station_under_test() as tester:
+            async with contextlib.AsyncExitStack() as stack:
+                for variable in ("TxStartPoint", "TxStopPoint"):
+                    assert await tester.test(stack).write("TxCtrlr", variable, "EVConnected") == "Accepted"
+            (case,) = (each for each in STATION_CASES if each.id == "TC_C_16_CS")
+            assert (await tester.run(case)).found == "as required"
+
+    in_virtual_time(run())
+
+
 def test_transactions_may_start_and_stop_with_the_energy(subtests: pytest.Subtests) -> None:
     names = ("TC_C_08_CS", "TC_C_12_CS", "TC_C_33_CS", "TC_E_04_CS", "TC_E_25_CS", "TC_F_01_CS", "TC_F_03_CS")
 
