@@ -1,6 +1,6 @@
 """The judge before money: truth is exact, and what glitches did to it is exact or held."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -24,7 +24,8 @@ from csms.booking.plausibility import (
     judge_usage,
     rating_of,
 )
-from csms.transactions.rules import EXPORT_REGISTER, IMPORT_REGISTER, Dated, Event, Kind, Sample, Transaction, merge
+from csms.transactions.rules import EXPORT_REGISTER, IMPORT_REGISTER, Dated, Kind, Sample
+from tests.csms.booking.events import transaction_of
 from tests.together import together
 from v2g.energy.settlement.intervals import Registers
 from v2g.energy.settlement.pieces import Usage
@@ -51,20 +52,6 @@ def heard(seq_no: int, kind: Kind, at_ms: int, *samples: Sample, **more: Any) ->
         **{"seq_no": seq_no, "kind": kind, "at_ms": at_ms, "received_ms": received_ms, "earliest_ms": bound,
            "samples": samples, **more}
     )  # fmt: skip
-
-
-def transaction_of(events: Sequence[ReceivedEvent], **more: Any) -> Transaction:
-    """Return the transaction that the back end has after these events."""
-    known: Transaction | None = None
-    for each in events:
-        event = Event(
-            station_id="CS", transaction_id="t", seq_no=each.seq_no, kind=each.kind, at_ms=each.at_ms, trigger="",
-            digest="", offline=each.offline, evse_id=each.evse_id, id_token="A", token_type="ISO14443",
-            samples=each.samples,
-        )  # fmt: skip
-        known = merge(known, event)
-    assert known is not None
-    return msgspec.structs.replace(known, **more)
 
 
 def judged(

@@ -1,6 +1,5 @@
 """Plausible series of transactions, one rule at a time."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +17,8 @@ from csms.booking.plausibility import (
     judge_usage,
     rating_of,
 )
-from csms.transactions.rules import EXPORT_REGISTER, IMPORT_REGISTER, Event, Kind, Sample, Transaction, merge
+from csms.transactions.rules import EXPORT_REGISTER, IMPORT_REGISTER, Kind, Sample
+from tests.csms.booking.events import transaction_of
 from tests.csms.support import utc
 from tests.together import together
 from v2g.energy.settlement.intervals import Registers
@@ -49,24 +49,10 @@ def heard(seq_no: int, kind: Kind, at_ms: int, *samples: Sample, **more: Any) ->
     )
 
 
-def transaction_of(events: Sequence[ReceivedEvent], id_token: str | None) -> Transaction:
-    """Return the transaction that the back end has after these events."""
-    known: Transaction | None = None
-    for each in events:
-        event = Event(
-            station_id="CS", transaction_id="t", seq_no=each.seq_no, kind=each.kind, at_ms=each.at_ms, trigger="",
-            digest="", id_token=id_token, samples=each.samples,
-        )  # fmt: skip
-        known = merge(known, event)
-    assert known is not None
-    return known
-
-
 def judged(
     *events: ReceivedEvent, about: TransactionContext = ABOUT, id_token: str | None = "A", **more: Any
 ) -> JudgedUsage:
-    known = msgspec.structs.replace(transaction_of(events, id_token), **more)
-    return judge_usage(known, events, START + HOUR, about)
+    return judge_usage(transaction_of(events, id_token, **more), events, START + HOUR, about)
 
 
 def course(*between: Sample, **more: Any) -> list[ReceivedEvent]:

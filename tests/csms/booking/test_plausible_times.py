@@ -17,7 +17,8 @@ from csms.booking.plausibility import (
     judge_usage,
     last_shown,
 )
-from csms.transactions.rules import EXPORT_REGISTER, IMPORT_REGISTER, Event, Kind, Sample, merge
+from csms.transactions.rules import EXPORT_REGISTER, IMPORT_REGISTER, Kind, Sample
+from tests.csms.booking.events import transaction_of
 from tests.csms.support import utc
 from tests.together import together
 from v2g.energy.settlement.pieces import Usage
@@ -53,16 +54,7 @@ def judged(
     *events: ReceivedEvent, about: TransactionContext = ABOUT, end_ms: int = START + HOUR, **more: Any
 ) -> JudgedUsage:
     """Return what is judged of a transaction that the back end has after these events."""
-    known = None
-    for each in events:
-        event = Event(
-            station_id="CS", transaction_id="t", seq_no=each.seq_no, kind=each.kind, at_ms=each.at_ms, trigger="",
-            digest="", offline=each.offline, evse_id=each.evse_id, id_token="A", token_type="ISO14443",
-            samples=each.samples,
-        )  # fmt: skip
-        known = merge(known, event)
-    assert known is not None
-    return judge_usage(msgspec.structs.replace(known, **more), events, end_ms, about)
+    return judge_usage(transaction_of(events, **more), events, end_ms, about)
 
 
 def knowing(**more: Any) -> TransactionContext:
