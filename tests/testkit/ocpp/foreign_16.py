@@ -245,7 +245,7 @@ class Station16(ChargePoint):  # type: ignore[misc]
             return call_result.ChangeConfiguration("NotSupported")
         before, flags = KEYS.get(key, ""), ("true", "false")
         wrong = key in READ_ONLY or (before.isdecimal() and not value.isdecimal())
-        wrong |= (before in flags and value not in flags) or value == "NoSuchMeasurand"
+        wrong |= (before in flags and value not in flags) or value == "Nothing"
         if not wrong:
             self.values[key] = value
         return call_result.ChangeConfiguration("Rejected" if wrong else "Accepted")

@@ -6,10 +6,11 @@ What an operator asks for is data: the request, the station's answer, and what t
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 
+from v2g.ocpp.v16 import messages as v16
 from v2g_testkit.ocpp.case import Block, Failed, NotApplicable, OcppCase, Payload, Profile, given
 from v2g_testkit.ocpp.certificates import Authority, SigningRequest
 from v2g_testkit.ocpp.csms_cases import block_a, block_b
@@ -387,19 +388,6 @@ async def offline(t: CsmsTest16) -> None:
 
 # -- what stations may report
 
-_STATES: Final = (
-    "Preparing", "Charging", "SuspendedEV", "SuspendedEVSE", "Finishing", "Reserved", "Unavailable", "Faulted",
-    "Available",
-)  # fmt: skip
-_ERRORS: Final = (
-    "ConnectorLockFailure", "EVCommunicationError", "GroundFailure", "HighTemperature", "InternalError",
-    "LocalListConflict", "OtherError", "OverCurrentFailure", "OverVoltage", "PowerMeterFailure", "PowerSwitchFailure",
-    "ReaderFailure", "ResetFailure", "UnderVoltage", "WeakSignal", "NoError",
-)  # fmt: skip
-_REASONS: Final = (
-    "DeAuthorized", "EmergencyStop", "EVDisconnected", "HardReset", "Local", "Other", "PowerLoss", "Reboot", "Remote",
-    "SoftReset", "UnlockCommand", "",
-)  # fmt: skip
 _SAMPLES: Final[tuple[Payload, ...]] = (
     {"value": "1200.5"},
     {"value": "1.2", "measurand": "Energy.Active.Import.Register", "unit": "kWh", "phase": "L1", "location": "Inlet"},
@@ -428,9 +416,9 @@ async def whole_boot(t: CsmsTest16) -> None:
 @CORE.case("V2G-07-CSMS16", "States of every kind", requirements="StatusNotification")
 async def states(t: CsmsTest16) -> None:
     """The back end takes each state and error of a connector, also without a time."""
-    for status in _STATES:
+    for status in (*get_args(v16.ChargePointStatus), "Available"):
         await t.connector(status)
-    for error in _ERRORS:
+    for error in (*get_args(v16.ChargePointErrorCode), "NoError"):
         about = {"info": "text", "vendorId": "com.example", "vendorErrorCode": "E1"}
         await t.call("StatusNotification", connectorId=2, errorCode=error, status="Available", **about)
 
@@ -450,7 +438,7 @@ async def readings(t: CsmsTest16) -> None:
 async def ends(t: CsmsTest16) -> None:
     """The back end takes each reason, and none; an end with and without a token and readings; an unknown transaction;
     and a transaction beside one that has not ended."""
-    for reason in _REASONS:
+    for reason in (*get_args(v16.StopReason), ""):
         data: Payload = {"transactionData": _readings(t)} if reason == "Local" else {}
         await t.stop(await t.start(t.declared.token.id), reason, **data)
     await t.stop(2_000_000_000)
@@ -551,17 +539,17 @@ async def reserved(t: CsmsTest16) -> None:
     await t.start(sent["idTag"], reservationId=sent["reservationId"])
 
 
-@RESERVATION.case("TC_051_CSMS", "Cancel a reservation", requirements="CancelReservation")
-async def cancelled(t: CsmsTest16) -> None:
-    """The back end cancels the reservation that it made, by its id."""
-    await _cancel(t)
+def _case_of_cancelling(number: str, title: str, status: str) -> None:
+    @RESERVATION.case(f"TC_{number}_CSMS", title, requirements=("CancelReservation",))
+    async def script(t: CsmsTest16) -> None:
+        """The back end cancels the reservation that it made, by its id, and takes the answer."""
+        t.answer("CancelReservation", {"status": status})
+        sent = await given(_reserved(t))
+        await t.asked("CancelReservation", "CancelReservation", reservationId=sent["reservationId"])
 
 
-@RESERVATION.case("TC_052_CSMS", "Cancelling is rejected", requirements="CancelReservation")
-async def not_cancelled(t: CsmsTest16) -> None:
-    """The back end takes that."""
-    t.answer("CancelReservation", {"status": "Rejected"})
-    await _cancel(t)
+_case_of_cancelling("051", "Cancel a reservation", "Accepted")
+_case_of_cancelling("052", "Cancelling is rejected", "Rejected")
 
 
 async def _reserved(t: CsmsTest16) -> Payload:
@@ -574,11 +562,6 @@ async def _reserved(t: CsmsTest16) -> Payload:
 
     t.undo(cancel)
     return sent
-
-
-async def _cancel(t: CsmsTest16) -> None:
-    sent = await given(_reserved(t))
-    await t.asked("CancelReservation", "CancelReservation", reservationId=sent["reservationId"])
 
 
 @RESERVATION.case("TC_047_CSMS", "A reservation expires", requirements="ReserveNow")

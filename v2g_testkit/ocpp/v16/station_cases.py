@@ -472,9 +472,7 @@ async def change_wrong(t: StationTest16) -> None:
         t.equal(await t.read(key), before, "ChangeConfiguration", f"tells {{}} instead of {before} as {key}")
 
 
-_WRONG: Final = {
-    "MeterValueSampleInterval": "-1", "LocalPreAuthorize": "perhaps", "MeterValuesSampledData": "NoSuchMeasurand",
-}  # fmt: skip
+_WRONG: Final = {"MeterValueSampleInterval": "-1", "LocalPreAuthorize": "?", "MeterValuesSampledData": "Nothing"}
 
 
 @CORE.case("V2G-09-CS16", "Changed configuration stays over a reset", requirements="ChangeConfiguration Reset")
@@ -555,9 +553,7 @@ def _case_of_unknown_offline(number: str, what: str, **keys: bool) -> None:
 
 
 _case_of_unknown_offline("10", "that is not known", AllowOfflineTxForUnknownId=False)
-_case_of_unknown_offline(
-    "11", "with a station that starts none", AllowOfflineTxForUnknownId=False, LocalAuthorizeOffline=False
-)
+_case_of_unknown_offline("11", "that is known", AllowOfflineTxForUnknownId=False, LocalAuthorizeOffline=False)
 
 
 @CORE.case("V2G-12-CS16", "The end of a transaction is not processed", requirements=_RETRIES)

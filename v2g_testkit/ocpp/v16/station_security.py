@@ -72,10 +72,7 @@ _PLAIN: Final = "FirmwareStatusNotification"
 
 
 async def _plain_update(t: StationTest16, *, broken: bool) -> list[str]:
-    """Have an image installed that is not signed, in a while if it is not broken; return the states until the end.
-
-    Raises Failed, NotApplicable.
-    """
+    """Have an image installed that is not signed; return the states until the end. Raises Failed, NotApplicable."""
     t.needs(t.declared.supports.get("unsigned firmware", True), "it takes signed firmware only")
     image = image_of(t, broken=broken)
     files, url = await t.file_server()
