@@ -241,14 +241,14 @@ class AlertWatch:
             ready = settled or name != "station_offline"
             found += reports(name, rules[name], observed, active[name], now_ms, settled=ready)
         name = "grid_limit_exceeded"
-        # By how much vehicles draw and feed back more than each limit in force permits, as stations
+        # by how much vehicles draw and feed back more than each limit in force permits, by what their stations have
         # reported since it came
-        signal, worst = self._services[GridSource].current, dict[str, Observed]()
+        signal, worst = services[GridSource].current, dict[str, Observed]()
         limits = () if signal is None else signal.limits_at(now_ms)
-        followed_ms, suspects = self._services[GridShares].judges
+        followed_ms, suspects = services[GridShares].judges
         for begins_ms in {max(each.from_ms, signal.issued_at_ms) for each in limits if signal is not None}:
             some = [each for each in limits if signal and max(each.from_ms, signal.issued_at_ms) == begins_ms]
-            states = await self._services.store.read(
+            states = await services.store.read(
                 grid_shares.states_of, some, begins_ms + followed_ms, followed_ms, suspects
             )
             for each in states:

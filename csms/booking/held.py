@@ -122,7 +122,7 @@ def review(connection: Connection, transaction: Transaction, now_ms: int) -> pla
         priced = [plan for _, plan in plans.plans_of(connection, transaction)]
         if all(plan.energy is None and plan.export is None for plan in priced):
             findings = ()  # what costs nothing by energy needs no reading
-    # what it says about its EVSE and its contract
+    # what the transaction says about its EVSE and its contract
     kind, token = transaction.token_type, transaction.id_token
     is_contract = token is not None and kind is not None and kind.value == CONTRACT
     evse = Fact(
@@ -298,18 +298,17 @@ def _since(
 
     Another one was going on when `transaction` was first heard of, the meter was exchanged, or one is stored no more.
     """
-    there = transactions.c
+    found, its = [], transactions.c
     rows = connection.execute(
-        select(there.document).where(
-            (there.station_id == transaction.station_id)
-            & there.active.is_(True)
-            & (there.transaction_id != transaction.transaction_id)
-            & (there.heard_ms <= first_ms)
+        select(its.document).where(
+            (its.station_id == transaction.station_id)
+            & its.active.is_(True)
+            & (its.transaction_id != transaction.transaction_id)
+            & (its.heard_ms <= first_ms)
         )
     ).scalars()
-    if not all(_decode(each).evse_id != transaction.evse_id for each in rows):
+    if any(_decode(each).evse_id == transaction.evse_id for each in rows):
         return None
-    found, its = [], transactions.c
     for each in facts:
         key = each.station_id, each.source_id
         query = select(its.document).where((its.station_id == key[0]) & (its.transaction_id == key[1]))

@@ -45,7 +45,7 @@ def find_contradiction(connection: Connection, facts: Sequence[Fact]) -> Contrad
     """
     if keys := [f"{each.kind} {each.key}" for each in facts if each.kind != "evse"]:
         lock(connection, keys)
-    # by kind the facts that stand and overlap one of a session, or are next to it
+    # by kind: the facts that stand and overlap one of these, or are next to it
     statement = _neighbours(len(facts), MARKS[connection.dialect.name])
     values = [value for each in facts for value in (each.kind, each.key, each.from_ms) * 2]
     beside: dict[str, list[Fact]] = {each.kind: [] for each in facts}
@@ -191,7 +191,8 @@ def contradicted(connection: Connection, keys: Sequence[Key]) -> dict[Key, Fact]
 
 @cache
 def _neighbours(count: int, value: str) -> str:
-    """Return the query of `_beside`: SQLAlchemy would take longer to build it than the database to answer."""
+    """Return the query for the facts beside `count` others, as text: SQLAlchemy would take longer to build it than the
+    database to answer."""
     its = f'SELECT * FROM facts WHERE kind = {value} AND "key" = {value} AND state IN {STANDING}'  # noqa: S608 - our own
     ended = f"{its} AND to_ms <= {value} ORDER BY to_ms DESC, from_ms DESC LIMIT {_BEFORE}"
     rest = f"{its} AND to_ms > {value} ORDER BY to_ms LIMIT {_AFTER}"

@@ -328,7 +328,7 @@ def judge_usage(
         drawn = [(_drawn(flows), "power")]
         if not series[1]:  # a current may have no direction, and what is fed back lowers the state of charge
             drawn += [(_drawn(by_current), "current"), (gained, "state of charge")]
-        findings += itertools.islice((each for one in drawn for each in _judge_drawn(name, clean, *one)), 1)
+        findings += [each for one in drawn for each in _judge_drawn(name, clean, *one)][:1]
         if about.by_state and not transaction.active:
             of_states += _judge_states(name, clean, charging, rating_w, resolution_mwh)
     findings += of_states

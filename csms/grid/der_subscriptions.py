@@ -137,9 +137,8 @@ class DerSubscriber:
                 if own is None or not own.subscriptions_path:
                     raise TransportError(f"its end device {self._lfdi} takes none", hint="it is polled")
                 path, made = own.subscriptions_path, self._made
-                if (
-                    self._cancelled and server.now_ms >= self._listed_ms + _INTERVAL_S * 1000
-                ):  # not in turns with the server
+                may_list = server.now_ms >= self._listed_ms + _INTERVAL_S * 1000  # not in turns with the server
+                if self._cancelled and may_list:
                     server.forget(path)
                     self._cancelled, self._listed_ms = False, server.now_ms
                 if server.due(path):

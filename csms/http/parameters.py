@@ -167,7 +167,7 @@ async def pages(
     asked = paged.limit + 1
     found = await call.run(fetch, read_cursor(paged.cursor, position), asked, *args, **kwargs)
     kept = call.own(found)
-    while len(found) == asked and len(kept) <= paged.limit:  # a page of a caller of few sites is not short of others
+    while len(found) == asked and len(kept) <= paged.limit:  # a caller limited to sites gets full pages, too
         asked = _MOST_ROWS
         after = typed_json.convert([found[-1][key] for key in keys], position)
         found = await call.run(fetch, after, asked, *args, **kwargs)

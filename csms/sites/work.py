@@ -140,6 +140,7 @@ class Balancer:
         chosen: dict[str, int] = {}
 
         async def send(change: Change) -> bool:
+            """Send an EVSE its share, on the chosen phase or on all; return whether it was accepted."""
             line = chosen.get(change.load)
             place = places[change.load]
             phase = None if line is None else line + 1

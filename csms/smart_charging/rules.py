@@ -171,8 +171,9 @@ def station_profiles(
     """Return the profiles of a station independent of transactions: the site's limit, and in 2.1 the defaults.
 
     A default applies to each of the `evses` separately, with an equal part of the feed-back limit; a
-    ChargingStationMaxProfile cannot express it (K01.FR.114, Q02.FR.02). `offline`, in 2.1: after so many seconds
-    offline the site's limit gives way to one below it of so many W (K01.FR.101), which never permits more.
+    ChargingStationMaxProfile cannot express it (K01.FR.114, Q02.FR.02). `offline`, in 2.1: seconds after which a
+    station without the back end leaves the site's limit for one of a lower stack level, and the W of that one, which
+    never permits more (K01.FR.101).
     """
     requests = []
     limit = _import_limit(signal)

@@ -21,7 +21,7 @@ from v2g.ocpp.messages.payment import DIRECT_PAYMENT
 from v2g.ocpp.times import format_time
 
 _NOT_KNOWN: Final[Mapping[str, str]] = {"NoAuthorization": "Accepted", "KeyCode": "Invalid"}
-"""The status of tokens that nobody knows: of a start with a button (C02.FR.02), and a wrong code (C04.FR.01)."""
+"""The status of unknown tokens of these types: a start by button (C02.FR.02), and a wrong code (C04.FR.01)."""
 
 
 async def clear_cache(services: Services, station_id: str) -> ocpp.ClearCacheStatus:

@@ -118,6 +118,7 @@ def test_stations_of_a_new_back_end_need_its_folder_only(tmp_path: Path) -> None
     assert "a minute takes 1 s here" in errors
 
 
+@pytest.mark.usefixtures("until_kept_out")
 def test_a_back_end_that_is_not_there_is_said_once_and_in_the_report() -> None:
     code, output, errors = run("station", "--url", NOBODY, "--count", "3")
     assert code == 7

@@ -139,6 +139,7 @@ def judge_cdr(
     """Return what is wrong with a CDR that is no credit; `most_kw` is what its connector can do, if that is known."""
     found = _times_and_energy(cdr, now_ms, most_kw or _MOST_KW)
     try:
+        # a partner may send thousands of prices and periods, which would take long to price
         prices = sum(len(each.elements) for each in {**tariffs, **{each.id: each for each in cdr.tariffs}}.values())
         starts = [utc_ms(each.start_date_time) for each in cdr.charging_periods]
         days = (utc_ms(cdr.end_date_time) - min(starts)) / 86_400_000

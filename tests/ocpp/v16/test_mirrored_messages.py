@@ -273,8 +273,13 @@ def test_a_contract_is_authorized_in_the_form_that_the_other_side_has(first: Any
     simple = run.asked[-1]
     assert msgspec.json.decode(simple.data) == {"idToken": "DE1", "certificate": "PEM"}
     assert run.result == AuthorizeResponse(id_token_info=IdTokenInfo(status="Accepted"), certificate_status="Accepted")
-    told = AuthorizeResponse(id_token_info=IdTokenInfo(status="NoCredit"), certificate_status="Accepted")
-    taken = Run(Bridge(NOW_MS).upward(simple, NOW_MS), in_turn(told), lambda _: None)
+    whole = {"idTokenInfo": {"status": "Accepted", "groupIdToken": {"idToken": "G", "type": "Central"}}}
+    run = up(request, v16.DataTransferConf(status="Accepted", data=msgspec.json.encode(whole).decode()))
+    assert run.result.id_token_info == IdTokenInfo(
+        status="Accepted", group_id_token=IdToken(id_token="G", type="Central")
+    )
+    refused = AuthorizeResponse(id_token_info=IdTokenInfo(status="NoCredit"), certificate_status="Accepted")
+    taken = Run(Bridge(NOW_MS).upward(simple, NOW_MS), in_turn(refused), lambda _: None)
     assert taken.asked == [request]
     said = {"idTokenInfo": {"status": "Invalid"}, "certificateStatus": "Accepted"}
     assert (taken.result.status, msgspec.json.decode(taken.result.data)) == ("Accepted", said)

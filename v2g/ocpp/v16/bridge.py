@@ -413,16 +413,19 @@ class _Info(msgspec.Struct):
 
 
 class _Authorized(msgspec.Struct, rename="camel", omit_defaults=True):
-    """What answers of either form have in common."""
+    """What answers of both forms have."""
 
     id_token_info: _Info
     certificate_status: str | None = None
 
 
 def authorized(text: str) -> AuthorizeResponse:
-    """Return the answer in a text, without what the forms have different. Raises OcppError."""
+    """Return the answer in a text of either form; of the application note's what both have. Raises OcppError."""
     try:
-        said = typed_json.decode(text, _Authorized)
-    except msgspec.MsgspecError as error:
-        raise OcppError(str(error), answer="FormatViolation") from None
-    return from_text(msgspec.json.encode(said).decode(), AuthorizeResponse)
+        return from_text(text, AuthorizeResponse)
+    except OcppError:  # the note's form
+        try:
+            said = typed_json.decode(text, _Authorized)
+        except msgspec.MsgspecError as error:
+            raise OcppError(str(error), answer="FormatViolation") from None
+        return from_text(msgspec.json.encode(said).decode(), AuthorizeResponse)

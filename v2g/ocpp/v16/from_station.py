@@ -512,10 +512,10 @@ def transfer(bridge: Bridge, request: v16.DataTransferReq) -> Steps[v16.DataTran
     try:
         text = request.data or ""
         if action == "Authorize" and (simple := from_simple(text)) is not None:
-            told: AuthorizeResponse = yield simple
-            info = IdTokenInfo(status=id_tag_info(told.id_token_info).status)
-            told = AuthorizeResponse(id_token_info=info, certificate_status=told.certificate_status)
-            return v16.DataTransferConf(status="Accepted", data=as_text(told))
+            found: AuthorizeResponse = yield simple
+            info = IdTokenInfo(status=id_tag_info(found.id_token_info).status)
+            found = AuthorizeResponse(id_token_info=info, certificate_status=found.certificate_status)
+            return v16.DataTransferConf(status="Accepted", data=as_text(found))
         reply: Message = yield from_text(text, request_type(action))
         return v16.DataTransferConf(status="Accepted", data=as_text(reply))
     except OcppError as error:
