@@ -4,7 +4,6 @@ import gc
 import os
 import shutil
 import signal
-import ssl
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -92,7 +91,6 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
     gc.disable()  # what is collected stays: looking through it for cycles is in vain
     patient.install()
-    ssl.SSLContext.load_default_certs = lambda *_: None  # none signs a peer here, and to read all of them takes 24 ms
     slow = [HealthCheck.too_slow]
     settings.register_profile(
         "any machine", settings(), deadline=None, suppress_health_check=slow, max_examples=EXAMPLES

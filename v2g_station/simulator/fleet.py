@@ -231,7 +231,8 @@ class FleetTally(msgspec.Struct, kw_only=True):
 class SimulatedStation:
     """One station, its drivers and its vehicles.
 
-    Drivers, vehicles and meters use elapsed time, whatever the station's clock shows.
+    `memory` replaces the fleet's setting. Drivers, vehicles and meters use elapsed time, whatever the station's clock
+    shows.
     """
 
     def __init__(
@@ -241,6 +242,7 @@ class SimulatedStation:
         tally: FleetTally,
         clock: Clock,
         context: ssl.SSLContext | None,
+        memory: LongMemory | None = None,
         grid: SimulatedGrid | None = None,
         contract: ContractPresented | None = None,
     ) -> None:
@@ -261,7 +263,7 @@ class SimulatedStation:
         )
         numbers = self.site.bays if fleet.behaviour.signed_readings else ()
         self._signing = {number: SigningMeter(f"{identity}-{number}", number) for number in numbers}
-        self._memory: LongMemory = (
+        self._memory: LongMemory = memory or (
             Forgetful() if fleet.store is None else StationStore(fleet.store / f"{identity}.sqlite3")
         )
         self._meter_memory: StationMemory = (
