@@ -373,7 +373,7 @@ async def test_to_reject_the_boot_is_not_to_end_the_connection(
     async with secured_csms_under_test(
         backend, secured, profile, change=rejects.change, edit=partial(fault, Door())
     ) as tester:
-        tester.declaration = msgspec.structs.replace(tester.declaration, seconds=0.2)
+        tester.declaration = msgspec.structs.replace(tester.declaration, seconds=1)
         assert (await tester.run(CASE[case])).verdict is Verdict.FAIL
 
 
