@@ -256,7 +256,7 @@ class AlertWatch:
                 if each.subject not in worst or worst[each.subject].value < excess_w:
                     worst[each.subject] = Observed(each.subject, excess_w, {"flow_w": float(each.flow_w)})
         found += reports(name, rules[name], list(worst.values()), active[name], now_ms)
-        # What only its own node knows ends with that: a site that was removed, a node that is no more.
+        # What only its own node knows ends with that: a site that was removed, a node that has gone.
         of_sites, of_nodes = active["fuse_overloaded"] - seen.sites, active["node_certificate_expires"] - seen.nodes
         found += reports("fuse_overloaded", rules["fuse_overloaded"], (), of_sites, now_ms)
         name = "node_certificate_expires"

@@ -343,8 +343,8 @@ class Scada(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class OfflineLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What stations of OCPP 2.1 may draw while they are without the back end (K01.FR.101): less than its limits, which
-    may have become lower, and they do not hear of it."""
+    """What stations of OCPP 2.1 may draw while they are without the back end (K01.FR.101), which cannot lower their
+    limits then."""
 
     evse_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
     """Limit of import for each EVSE of a station, W."""

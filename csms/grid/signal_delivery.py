@@ -268,13 +268,14 @@ class Pusher:
             settled = self._has(_PROFILES) and await self._send_profile(signal.version, request)
             if settled is None:
                 return False
-            is_site = request.charging_profile.id == rules.SITE_PROFILE
-            if is_site and offline is not None and not settled:
+            number = request.charging_profile.id
+            if offline is not None and not settled and number in (rules.SITE_PROFILE, rules.OFFLINE_PROFILE):
+                # with the first alone, which ends while it is offline, it would have no limit then
                 self._services[rules.StationAbilities].lack(self._station_id, _OFFLINE)
                 self._report("offline_limit_refused")
-                self._news = True
+                self._delivered, self._news = None, True
                 return False
-            taken[is_site] &= settled or request.charging_profile.id == rules.OFFLINE_PROFILE
+            taken[number == rules.SITE_PROFILE] &= settled
         wanted = {each.charging_profile.id for each in requests}
         if not await self._clear(lambda held: rules.is_of_signal(held) and held.id not in wanted):
             return False

@@ -174,7 +174,7 @@ def _add_next(
         if each.event.kind == "Ended":
             _drop_profiles(connection, each.event)
     signed: dict[_Key, Sequence[rules.Sample]] = {}
-    # last boot, when it was last heard before, first contact, and since when it is connected
+    # of each station: last boot, last message before its absence, first contact, and since when it is connected
     wanted = [{"station_id": station_id} for station_id in {each.event.station_id for each in new}]
     columns = "station_id", "booted_ms", "away_ms", "first_seen_ms", "connected_ms"
     bounds = {row[0]: row[1:] for row in find_rows(connection, stations, columns, wanted)}

@@ -17,7 +17,7 @@ from csms.sites.rules import Place, Site
 from csms.sites.work import Balancer
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import ProfileTemplate, TemplatePeriod, from_template
-from csms.smart_charging.rules import FIRST_ID, SHARE_PROFILE
+from csms.smart_charging.rules import FIRST_ID, OFFLINE_PROFILE, SHARE_PROFILE
 from csms.smart_charging.work import SmartCharging
 from csms.transactions import store as transactions
 from tests.csms.backend import BOOT, Backend
@@ -209,32 +209,38 @@ def of_whole_stations(station: ScriptedStation) -> list[tuple[int, int, float, i
 
 
 async def test_a_station_gets_a_limit_for_when_it_is_offline(backend: Start) -> None:
-    """Also without a grid signal (K01.FR.101); one that refuses it gets the signal's limit alone."""
-    entries = tuple(StationEntry(id=f"CS-V2G-000{number}") for number in (1, 2, 3))
+    """Also without a grid signal (K01.FR.101); one that refuses one of both profiles gets the signal's limit alone."""
+    entries = tuple(StationEntry(id=f"CS-V2G-000{number}") for number in (1, 2, 3, 4))
 
     def without_offline(request: Payload) -> Payload:
         return {"status": "Rejected" if "maxOfflineDuration" in request["chargingProfile"] else "Accepted"}
 
+    def with_one_limit(request: Payload) -> Payload:
+        return {"status": "Rejected" if request["chargingProfile"]["id"] == OFFLINE_PROFILE else "Accepted"}
+
     async with backend(grid=Grid(offline=OfflineLimit(evse_w=4_200, after_s=120)), stations=entries) as csms:
         stations = [
-            await csms.join(entry.id, version) for entry, version in zip(entries, ("2.1", "2.1", "2.0.1"), strict=True)
+            await csms.join(entry.id, version)
+            for entry, version in zip(entries, ("2.1", "2.1", "2.1", "2.0.1"), strict=True)
         ]
-        takes, refuses, older = stations
-        for station, answer in zip(stations, (ACCEPTED, without_offline, ACCEPTED), strict=True):
+        takes, *refuse, older = stations
+        for station, answer in zip(stations, (ACCEPTED, without_offline, with_one_limit, ACCEPTED), strict=True):
             station.answers |= dict.fromkeys(("ClearChargingProfile", "DataTransfer"), ACCEPTED)
             station.answers |= {"SetChargingProfile": answer, "GetVariables": Refused("NotImplemented")}
             await station.call("BootNotification", BOOT)
-        await until(lambda: len(of_whole_stations(takes)) == 2 and csms.events.named("offline_limit_refused"))
+        await until(lambda: len(of_whole_stations(takes)) == 2)
+        await until(lambda: len(csms.events.named("offline_limit_refused")) == len(refuse))
         assert of_whole_stations(takes) == [(1, 1, MOST_W, 120), (6, 0, 4_200, None)]
         assert of_whole_stations(older) == []
         csms.services[GridSource].on_change = lambda _: csms.server.signal_changed()
         await csms.services[GridSource].offer(grid_signal(now_ms=csms.clock.utc_ms()), "test")
-        await until(lambda: len(of_whole_stations(takes)) == 4 and all(map(of_whole_stations, (refuses, older))))
-        (site, below), *others = of_whole_stations(takes)[2:], *map(of_whole_stations, (refuses, older))
+        others = (*refuse, older)
+        await until(lambda: len(of_whole_stations(takes)) == 4)
+        await until(lambda: all([level for _, level, *_ in of_whole_stations(each)][-1:] == [0] for each in others))
+        site, below = of_whole_stations(takes)[2:]
         assert (site, below) == ((1, 1, site[2], 120), (6, 0, min(4_200, site[2]), None))
-        assert [(number, level, after) for found in others for number, level, _, after in found[-1:]] == [
-            (1, 0, None)
-        ] * 2
+        last = [of_whole_stations(each)[-1] for each in others]
+        assert [(number, level, after) for number, level, _, after in last] == [(1, 0, None)] * 3
 
 
 async def new_station(csms: Backend) -> ScriptedStation:
