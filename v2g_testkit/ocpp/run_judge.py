@@ -419,7 +419,7 @@ _LEAST_WH: Final = 50.0
 _MOST_W: Final = 5_000_000
 """No EVSE delivers more: the Megawatt Charging System has 3.75 MW."""
 _LEAST_A: Final = 6.0
-"""With such a current a vehicle charges; the power of a smaller one may be no more than that of the station."""
+"""With such a current a vehicle charges; beside a smaller one the power may be that of the station itself."""
 _VOLTS: Final = (20.0, 10_000.0)
 """A current times these is more, and less, than its power: of one phase of three, or of direct current."""
 
@@ -464,7 +464,7 @@ class _Transaction(msgspec.Struct):
     charges: bool = False
     """Whether the connector of one of OCPP 1.6 has had a status of charging."""
     left: tuple[str, int] | None = None
-    """Of OCPP 1.6: a status that its connector has had while it charged, which is that of none, and when (UTC ms)."""
+    """Of OCPP 1.6: a status of a connector without a transaction, which its own has had since, and when (UTC ms)."""
 
 
 class RunJudge:
@@ -804,7 +804,7 @@ class RunJudge:
             for wanted, each in written:
                 if each.get("attributeStatus") == "Accepted":
                     self._timeouts.learn(_variable(wanted)[4], wanted.get("attributeValue"))
-                    self._note_endreadings_of(_variable(wanted)[4], wanted.get("attributeValue"))
+                    self._note_end_readings(_variable(wanted)[4], wanted.get("attributeValue"))
 
     def _learn(self, variable: str, value: object) -> None:
         """The station tells the value of a variable."""
@@ -812,9 +812,9 @@ class RunJudge:
         self._timeouts.learn(variable, value)
         if variable == "timesource":
             self._is_set = "heartbeat" in str(value).lower()
-        self._note_endreadings_of(variable, value)
+        self._note_end_readings(variable, value)
 
-    def _note_endreadings_of(self, variable: str, value: object) -> None:
+    def _note_end_readings(self, variable: str, value: object) -> None:
         if variable == "txendedmeasurands":
             self._end_readings = "Energy.Active" in str(value)
 
@@ -841,13 +841,14 @@ class RunJudge:
     def _status_16(self, payload: Payload) -> None:
         """A station's connector has a status, perhaps while a transaction charges there."""
         place, status = payload.get("connectorId"), str(payload.get("status"))
+        at = _utc_ms(str(payload.get("timestamp")))
         found = self._at_connector.get(place) if isinstance(place, int) else None
         if found is None or found.ended is not None:
             return
         if status in _CHARGES:
             found.charges, found.left = True, None
-        elif found.charges and found.left is None and status != "Faulted":
-            found.left = status, _utc_ms(str(payload.get("timestamp")))
+        elif found.charges and found.left is None and status != "Faulted" and at:  # a time is optional
+            found.left = status, at
 
     def _values_16(self, payload: Payload) -> None:
         """A station's readings, perhaps of a transaction: they name its connector, or the whole station."""

@@ -392,7 +392,7 @@ def _periods(edit: Callable[[list[Payload]], list[Payload]]) -> Change:
          "ends with readings of nothing (StopTxnSampledData)"),
         ("V2G-16-CS16", answers("ClearChargingProfile", sets(status="Accepted")),
          "answers ClearChargingProfile with Accepted (ClearChargingProfile)"),
-        ("V2G-17-CS16", _periods(lambda found: found[:1]), "has 6 A after 120 s instead of 12 (GetCompositeSchedule)"),
+        ("V2G-17-CS16", _periods(lambda found: found[:1]), "has 6 A after 120 s instead of 10 (GetCompositeSchedule)"),
         ("V2G-17-CS16", _periods(lambda found: [each for each in found if each["startPeriod"] < 250]),
          "has the last limit after the duration of the profile (GetCompositeSchedule)"),
         ("V2G-18-CS16", answers("SetChargingProfile", sets(status="Accepted")),

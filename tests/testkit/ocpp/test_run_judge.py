@@ -374,7 +374,14 @@ IN_TIME: list[list[Frame]] = [
 
 
 def of_16(
-    meter: int, number: int = 7, connector: int = 2, *, value: str = "1.2", states: str = "", again: str = ""
+    meter: int,
+    number: int = 7,
+    connector: int = 2,
+    *,
+    value: str = "1.2",
+    states: str = "",
+    timed: bool = True,
+    again: str = "",
 ) -> list[Frame]:
     """Return two transactions of OCPP 1.6 with the tester as back end; the first ends with a meter and a number, in
     frames with these message ids once more, and its connector has a state each second."""
@@ -385,7 +392,8 @@ def of_16(
         [("received", [2, "a", "StartTransaction", start]), ("sent", [3, "a", {"transactionId": 7}])],
         [("received", [2, "b", "MeterValues", {"connectorId": 1, "transactionId": 7, "meterValue": [values]}])],
         *([("received", [2, f"s{at}", "StatusNotification", {
-            "connectorId": 1, "errorCode": "NoError", "status": each, "timestamp": f"2026-11-02T10:00:0{at}Z"}]),
+            "connectorId": 1, "errorCode": "NoError", "status": each,
+            **({"timestamp": f"2026-11-02T10:00:0{at}Z"} if timed else {})}]),
            ("sent", [3, f"s{at}", {}])] for at, each in enumerate(states.split(), 1)),
         [("received", [2, "c", "StartTransaction", start | {"connectorId": connector}]),
          ("sent", [3, "c", {"transactionId": 8}])],
@@ -406,6 +414,7 @@ def of_16(
         (of_16(1200, states="Preparing Charging SuspendedEV Faulted Charging"), set()),
         (of_16(1200, states="Preparing Available Charging"), set()),
         (of_16(1200, states="Charging Preparing"), {"RUN-TRANSACTION-EVENTS"}),
+        (of_16(1200, states="Charging Preparing", timed=False), set()),
         (of_16(1200, states="Charging SuspendedEV SuspendedEV SuspendedEV Available"), set()),
     ],
 )
