@@ -55,7 +55,8 @@ DECIDING: Final[Mapping[str, str]] = {
 }
 """Enumeration in a request that decides what happens -> the code by which a value without a name is refused."""
 PULL_S: Final = 1.0
-"""Time from state B to A by which a cable that is pulled is told from a vehicle that has stopped: some 100 ms."""
+"""How long after state B state A still means that the cable was pulled, s: that takes some 100 ms. A vehicle that has
+stopped stays in B."""
 CONTACTOR: Final = frozenset({"contactor_welded", "contactor_stuck_open", "contactor_dropped"})
 """Faults of the contactor."""
 

@@ -349,7 +349,7 @@ def read(path: Path, errors: list[V2GError] | None = None) -> Iterator[Line]:
                         raise
                     errors.append(error)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint="a file of `log.trace`, as evcc.trace.jsonl") from None
+        raise ConfigError(f"{path}: {error.strerror}", hint="give the file that log.trace names") from None
 
 
 def _line(path: Path, number: int, text: bytes) -> Line:
