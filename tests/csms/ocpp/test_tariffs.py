@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from csms.background import background
+from csms.config import Tariffs
 from csms.remote_control import work as remote_control
 from csms.reservations import work as reservations
 from csms.sites import store as site_store
@@ -71,7 +72,7 @@ async def test_a_running_cost_is_told_when_it_changes(csms: Backend) -> None:
     await announcer.tell_all()  # nothing changed: nothing is sent
     assert len(station.payloads("CostUpdated")) == 1
     data = {"station": station.id, "transaction": charging.id, "cost": "1.20", "currency": "EUR"}
-    assert [each.data for each in csms.events.named("cost_updated")] == [data]
+    assert [(each.stage, each.data) for each in csms.events.named("cost_updated")] == [("ocpp", data)]
     kept = await csms.services.store.run(tariffs.cost, station.id, charging.id)
     assert kept is not None
     assert (kept["source"], kept["final"], kept["incl_tax"]) == ("csms", False, 1_200_000)
@@ -89,9 +90,37 @@ async def test_a_station_that_shows_no_costs_is_sent_none_again(csms: Backend, c
         await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
         await announcer.announce(station.id, charging.id)
     assert len(station.payloads("CostUpdated")) == times
+    assert {each.stage for each in csms.events.named("cost_update_failed")} == {"ocpp"}
     failed = [each.data for each in csms.events.named("cost_update_failed")]
     assert [(each["station"], each["transaction"]) for each in failed] == [(station.id, charging.id)] * times
     assert all(code in str(each["reason"]) for each in failed)
+
+
+async def test_costs_are_sent_at_their_interval_to_stations_that_are_there(backend: Start) -> None:
+    async with backend(tokens=TOKENS, tariffs=Tariffs(running_cost_interval_s=0.001)) as csms:
+        unpriced = Charging(csms, await csms.booted("CS-V2G-0001"))
+        await unpriced.started()
+        await CostAnnouncer(csms.services).announce(unpriced.station.id, unpriced.id)
+        assert not unpriced.station.payloads("CostUpdated"), "it has no price"
+        await unpriced.unplugged()
+        await csms.services.store.run(tariffs.add_plan, FLAT, 0)
+        await assign(csms, FLAT)
+        charging = Charging(csms, await csms.booted("CS-V2G-0002"))
+        charging.station.answers["CostUpdated"] = {}
+        await charging.started()
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            announcer = group.create_task(CostAnnouncer(csms.services).run())
+            for total in (1.2, 2.4):
+                charging.wh += 2000
+                await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+                while [each["totalCost"] for each in charging.station.payloads("CostUpdated")][-1:] != [total]:
+                    await asyncio.sleep(0.001)
+            announcer.cancel()
+        await csms.leave(charging.station)
+        charging.wh += 2000
+        await CostAnnouncer(csms.services).announce(charging.station.id, charging.id)
+        (failed,) = (each.data for each in csms.events.named("cost_update_failed"))
+        assert (failed["station"], failed["transaction"]) == (charging.station.id, charging.id)
 
 
 async def test_a_plan_by_a_clock_that_nobody_has_stops_nothing_and_is_named(csms: Backend) -> None:
