@@ -111,8 +111,13 @@ class Stored:
             tokens = [each["idToken"]["idToken"] for each in events if "idToken" in each]
             assert stored["id_token"] in (tokens or [None])
             assert stored["evse_id"] == next((each["evse"]["id"] for each in events if "evse" in each), None)
-            samples = [
-                (each["seqNo"], sample["value"], sample.get("context"), sample.get("signedMeterValue"))
+            samples = [  # in the unit itself, with the defaults of the schema
+                (
+                    each["seqNo"],
+                    sample["value"] * 10 ** sample.get("unitOfMeasure", {}).get("multiplier", 0),
+                    sample.get("context", "Sample.Periodic"),
+                    sample.get("signedMeterValue"),
+                )
                 for each in events
                 for one in each.get("meterValue", ())
                 for sample in one["sampledValue"]
