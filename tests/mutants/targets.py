@@ -1063,7 +1063,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "GridCodeWatch.measured: True -> False": "each unit has its guard",
         "GridCodeWatch._follow: True -> False": "each unit has its guard",
         "GridCodeWatch.measured: 0 -> 1": "a watt changes no limit that counts whole ones",
-        "GridCodeWatch._react: 0 -> 1 #2": "a watt changes no curve",
+        "GridCodeWatch._follow: 0 -> 1 #2": "a watt changes no curve",
         "GridCodeWatch._follow: max(LEAST_S, (due - now) / self._clock.scale) -> (due - now) / self._clock.scale": (
             "it only asks once more within a millisecond"
         ),
@@ -1083,7 +1083,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "grid_guard": {"GridProtection.tick: 0.0 -> 1.0": "no rule of a grid code has a random part"},
     "ocpp16_from_back_end": {
         "_read: '' -> '?' #3": "rotations are cut as the value of any key but two",
-        "_plug_and_charge: '' -> '?'": "both are no JSON",
+        "transfer: '' -> '?'": "both are no JSON",
         "_price: '' -> '?'": "both are no JSON",
     },
     "ocpp16_to_back_end": {
@@ -1748,10 +1748,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         ),
     },
     "pieces": {
-        "_points: True -> False": "each plan has its zone",
+        "cut: True -> False": "each plan has its zone",
         "_run_cuts: False -> True #2": "of the end the time is looked at alone",
-        "_points: usage.start_ms < cut < usage.end_ms -> usage.start_ms <= cut < usage.end_ms": _CUT,
-        "_points: usage.start_ms < cut < usage.end_ms -> usage.start_ms < cut <= usage.end_ms": _CUT,
+        "cut: usage.start_ms < cut < usage.end_ms -> usage.start_ms <= cut < usage.end_ms": _CUT,
+        "cut: usage.start_ms < cut < usage.end_ms -> usage.start_ms < cut <= usage.end_ms": _CUT,
         "_run_cuts: charged < bound < charged + length -> charged <= bound < charged + length": _CUT,
         "_run_cuts: charged < bound < charged + length -> charged < bound <= charged + length": _CUT,
         "_run_cuts: paused < bound < paused + length -> paused <= bound < paused + length": _CUT,
@@ -1873,7 +1873,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_scaled: power >= 0 -> power > 0": "one is multiplied and divided by alike",
         "_scaled: 0 -> 1": "one is multiplied and divided by alike",
     },
-    "secc_2_delivery": {"_fields: max(0, output.charge_w) -> output.charge_w": "no output is negative"},
+    "secc_2_delivery": {"current_demand: max(0, output.charge_w) -> output.charge_w": "no output is negative"},
     "negotiated": {
         "module: 'SessionT' -> 'SessionT?'": _NAMED,
     },
@@ -1972,12 +1972,12 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "site_state": {
         "Balancer.balance: True -> False #2": _EACH,
         "_spread: 1 -> 2": "a share on a phase of its own says numberPhases 1",
-        "Balancer._send: change.limit > given[place.id] -> change.limit >= given[place.id]": (
+        "Balancer.balance.send: change.limit > given[place.id] -> change.limit >= given[place.id]": (
             "a change is to another value"
         ),
-        "Balancer._send: return False -> return None": _TRUTH,
-        "Balancer._send: return False -> return None #2": _TRUTH,
-        "Balancer._send: return False -> return None #3": _TRUTH,
+        "Balancer.balance.send: return False -> return None": _TRUTH,
+        "Balancer.balance.send: return False -> return None #2": _TRUTH,
+        "Balancer.balance.send: return False -> return None #3": _TRUTH,
     },
     "verify": {
         "_is_host_below: '.' -> '.?'": _HOSTS,
