@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -35,6 +35,7 @@ from v2g.battery.detectors import DetectorSettings
 from v2g.battery.scores import ScoreSettings
 from v2g.config import Days, Flaw, Port, Seconds, faults, parse_config
 from v2g.energy.grid_signal import parse_grid_signal
+from v2g.energy.settlement.pieces import zone_of
 from v2g.energy.settlement.taxes import Taxation, VatRate
 from v2g.errors import ConfigError
 from v2g.io.http.known_client import EstServer
@@ -608,8 +609,9 @@ def look(config: CsmsConfig) -> Iterator[Flaw]:
     zones = (("accounting_time_zone",), config.accounting_time_zone), (("ocpp", "time_zone"), config.ocpp.time_zone)
     for where, zone in zones:
         try:
-            _ = zone and ZoneInfo(zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
+            if zone not in ("", "UTC"):  # which need no time zone data
+                zone_of(zone)
+        except ValueError:
             yield where, "is not a known time zone", 'names are those of IANA, such as "Europe/Berlin"'
     bus = urlsplit(config.bus_url)
     if config.shared_ports and not config.bus_url:
