@@ -175,23 +175,22 @@ def station_profiles(
     station without the back end leaves the site's limit for one of a lower stack level, and the W of that one, which
     never permits more (K01.FR.101).
     """
-    requests = []
     limit = _import_limit(signal)
-    if offline is not None:
-        limit = float(MOST_W) if limit is None else limit
+    if limit is None and offline is not None:
+        limit = float(MOST_W)
+    profiles = []
     if limit is not None:
-        site = _limit(signal, SITE_PROFILE, limit, now_ms)
+        profiles.append(_limit(signal, SITE_PROFILE, limit, now_ms))
         if offline is not None:
-            site = msgspec.structs.replace(site, stack_level=SIGNAL_LEVEL + 1, max_offline_duration=offline[0])
-        requests.append(SetChargingProfileRequest(evse_id=0, charging_profile=site))
-        if offline is not None:
-            below = _limit(signal, OFFLINE_PROFILE, min(limit, float(offline[1])), now_ms)
-            requests.append(SetChargingProfileRequest(evse_id=0, charging_profile=below))
+            after_s, offline_w = offline
+            profiles = [
+                msgspec.structs.replace(profiles[0], stack_level=SIGNAL_LEVEL + 1, max_offline_duration=after_s),
+                _limit(signal, OFFLINE_PROFILE, min(limit, float(offline_w)), now_ms),
+            ]
     if version == "2.1":
         periods = _two_way(signal, now_ms, limit_start_ms(now_ms), evses)
-        default = _profile(signal, DEFAULT_PROFILE, "TxDefaultProfile", periods, now_ms)
-        requests.append(SetChargingProfileRequest(evse_id=0, charging_profile=default))
-    return requests
+        profiles.append(_profile(signal, DEFAULT_PROFILE, "TxDefaultProfile", periods, now_ms))
+    return [SetChargingProfileRequest(evse_id=0, charging_profile=each) for each in profiles]
 
 
 def open_profile(
