@@ -385,6 +385,9 @@ EFFECTS: Final = frozenset({
 })  # fmt: skip
 """Requests of a back end that move power, doors or software."""
 
+_WISHES: Final = frozenset({"NotifyEVChargingNeeds", "NotifyEVChargingSchedule"})
+"""Requests of a station upon which a back end sends a profile by itself (K15.FR.07, K16, K17, K18, K19)."""
+
 _REPORTS: Final[Mapping[str, frozenset[str]]] = {
     "NotifyReport": frozenset({"GetBaseReport", "GetReport"}),
     "NotifyMonitoringReport": frozenset({"GetMonitoringReport"}),
@@ -555,6 +558,8 @@ class RunJudge:
                             asked_for = action, payload
                             self._due.setdefault(self._frame.connection, {})[identifier] = self._frame.at_s
                             self._boots.setdefault(self._frame.connection, _Boot()).asked = True
+                            if action in _WISHES:
+                                self._allowed = {*self._allowed, "SetChargingProfile"}
                             if "Trigger" in asked_for[0]:
                                 self._timeouts.triggered(self._frame.connection)
                         case _:

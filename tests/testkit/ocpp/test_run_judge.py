@@ -320,6 +320,18 @@ def test_each_fault_of_a_back_end_breaks_its_rule(fault: str) -> None:
     assert broken(judged("csms", frames(change(CSMS)))) == {rule}
 
 
+def test_a_profile_for_the_needs_of_a_vehicle_needs_no_operator() -> None:
+    follows: list[Message] = [
+        ("received", [2, "p", "SetChargingProfile", {}]),
+        ("sent", [3, "p", {"status": "Rejected"}]),
+    ]
+    needs: list[Message] = [
+        ("sent", [2, "n", "NotifyEVChargingNeeds", {"evseId": 1}]), ("received", [3, "n", {"status": "Accepted"}])
+    ]  # fmt: skip
+    assert broken(judged("csms", frames([needs, follows]), asked=())) == set()
+    assert broken(judged("csms", frames([needs]), frames([follows]), asked=())) == {"RUN-UNASKED"}, "of another case"
+
+
 BOOT: list[Message] = [
     ("received", [2, "b1", "BootNotification", {}]),
     ("sent", [3, "b1", {"status": "Accepted", "interval": 60, "currentTime": "x"}]),
