@@ -58,6 +58,14 @@ class End(Protocol):
     """Mode and cause of a session's end, as an edition has it."""
 
     @property
+    def cause(self) -> str:
+        """Why it ends."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the cause is a failure."""
+
+    @property
     def goes_on(self) -> bool:
         """Whether the session continues after it: a pause, or other services."""
 
@@ -143,7 +151,7 @@ class Vehicle(Session, Generic[StepT, EndingT]):
         self._fail("undecodable_message", error=str(error))
 
     def _on_eof(self) -> None:
-        self._fail("secc_vanished")
+        self._fail(self._cause("secc_vanished"))
 
     def _on_abort(self, reason: str) -> None:
         self._fail(reason)
@@ -156,7 +164,7 @@ class Vehicle(Session, Generic[StepT, EndingT]):
         elif name == _WATCH:
             self._look()
         elif name == MESSAGE:
-            self._fail("message_timeout", request=type(self.pending).__name__)
+            self._fail(self._cause("message_timeout"), request=type(self.pending).__name__)
         else:
             self._fail(f"{name}_timeout")
 
@@ -438,6 +446,12 @@ class Vehicle(Session, Generic[StepT, EndingT]):
         """Return the energy into and out of the battery in this session, as the vehicle measured it."""
         battery, before = self._watch.battery, self._battery_before
         return battery.charged_mwh - before.charged_mwh, battery.discharged_mwh - before.discharged_mwh
+
+    def _cause(self, reason: str) -> str:
+        """Return why the session fails: a charger that refuses, leaves or does not answer does not hide why the vehicle
+        has ended it."""
+        ending: EndingT | None = getattr(self.stage, "ending", None)
+        return ending.cause if ending is not None and ending.failed else reason
 
     def _fail(self, reason: str, **data: Scalar) -> None:
         """Make the vehicle safe and close. No further request is sent (V2G20-436 to -440)."""

@@ -484,15 +484,6 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
 
     # -- ends ---------------------------------------------------------------------------------------------------
 
-    def _on_eof(self) -> None:
-        self._fail(self._cause("secc_vanished"))
-
-    def _cause(self, reason: str) -> str:
-        """Return why the session fails: a charger that leaves or refuses when the pilot shows state B does not hide why
-        the vehicle has ended it."""
-        stage = self.stage
-        return stage.ending.cause if isinstance(stage, stages.Stopping) and stage.ending.failed else reason
-
     def _end(self, reason: str) -> None:
         if reason == "paused" and self._choice is not None:
             charger = binding(self.session_id, self._secc_certificate)

@@ -185,7 +185,7 @@ class MessageVehicle(Vehicle[stages.Step, stages.Ending], MessageSession):
                 self._finish(code)
             else:
                 self._on_refusal(request, code)
-                self._fail(code, message=type(body).__name__)
+                self._fail(self._cause(code), message=type(body).__name__)
             return
         if header is not None and not self._belongs(header.session_id):
             self._fail("wrong_session_id", message=type(body).__name__)

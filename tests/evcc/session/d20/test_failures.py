@@ -363,6 +363,16 @@ def test_a_battery_that_reports_a_fault_ends_the_session_in_order(bench: Bench) 
     assert bench.requests[-1].charging_session is ChargingSession.Terminate
 
 
+@pytest.mark.parametrize("request_", ["PowerDeliveryReq", "DC_WeldingDetectionReq", "SessionStopReq"])
+def test_a_charger_that_refuses_the_stop_does_not_hide_why_the_vehicle_stops(bench: Bench, request_: str) -> None:
+    bench.run_to("DC_ChargeLoopReq")
+    state: BatteryState = msgspec.structs.replace(bench.model.state, fault="cell_overvoltage")
+    bench.battery = lambda: bench.fact(state)  # type: ignore[method-assign]
+    bench.run_to(request_)
+    altered(bench, response_code=ResponseCode.FAILED)
+    bench.assert_safe("cell_overvoltage")
+
+
 def test_nothing_has_an_effect_after_the_end(bench: Bench) -> None:
     bench.run()
     sent = len(bench.requests)

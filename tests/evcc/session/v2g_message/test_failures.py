@@ -347,6 +347,24 @@ def test_a_battery_with_a_fault_ends_the_session_normally(dc: MessageBench) -> N
     assert dc.names()[-3:] == ["PowerDeliveryReq", "WeldingDetectionReq", "SessionStopReq"]
 
 
+@pytest.mark.parametrize("answer", ["refuses", "leaves", "is silent"])
+def test_a_charger_that_fails_the_stop_does_not_hide_why_the_vehicle_stops(dc: MessageBench, answer: str) -> None:
+    dc.run_to("CurrentDemandReq")
+    sound = dc.battery
+    fault = "cell_overvoltage"
+    dc.battery = lambda: (sound(), dc.fact(replace(dc.model.state, fault=fault)))  # type: ignore[method-assign]
+    dc.run_to("PowerDeliveryReq")
+    if answer == "refuses":
+        dc.altered(response_code=dc.charger.types.ResponseCode.FAILED)
+    elif answer == "leaves":
+        dc.session.receive_eof(dc.now, dc.utc_ms)
+        dc.pump()
+    else:
+        dc.charger.current = 0.0
+        dc.pass_time(10)
+    dc.assert_safe("cell_overvoltage")
+
+
 def test_a_battery_with_a_fault_is_not_connected(dc: MessageBench) -> None:
     dc.run_to("PreChargeReq")
     dc.fact(replace(dc.model.state, fault="cell_overvoltage"))
