@@ -481,7 +481,7 @@ def meter_quirks() -> str:
     held, summed = "held; the energy by the other readings is proposed", "summed and converted; the outlet's counts"
     back_end = (
         ("a register rises by a placeholder or a spike", rated, held),
-        ("a register falls: a reset, or another meter", "1 Wh, or its resolution in kWh", "counted on, and held"),
+        ("a register falls: a reset, or another meter", "1 Wh, or its resolution", "counted on, and held"),
         ("registers of L1 to L3 alone, kWh, multipliers, other locations", "any", summed),
         ("a signed reading is not that of the message", "10 Wh: readings are rounded", "verdict `mismatch`"),
     )

@@ -113,6 +113,8 @@ _IDLE_W: Final = 700
 """A vehicle may take or give so much while it does not charge: 1 A on three phases, below which stations see none."""
 _AHEAD: Final = 16
 """So many runs of readings are looked through for the one that continues an earlier one."""
+_FEW_READINGS: Final = 4
+"""So many readings in Wh are whole tens by chance in one transaction of 10,000."""
 _REGISTERS: Final = (IMPORT_REGISTER, EXPORT_REGISTER)
 _INTERVALS: Final = {each.replace(".Register", ".Interval"): each for each in _REGISTERS}
 _SHOWN: Final = 8
@@ -300,7 +302,7 @@ def judge_usage(
         if each.charging is not None and (not charging or charging[-1][1] != each.charging):
             charging.append((min(max(start_ms, each.at_ms), end_ms), each.charging))
     measured, by_current = _powers(events, about.rating)
-    gained = _gained(events, about.rating)
+    gained = 0 if series[1] else _gained(events, about.rating)
     points: list[list[Point]] = []
     stood: list[tuple[int, int] | None] = []
     of_states: list[Finding] = []
@@ -779,10 +781,15 @@ def _registers(imports: Sequence[Point], exports: Sequence[Point], span: tuple[i
 
 
 def _resolution_mwh(samples: Iterable[Sample]) -> int:
-    """Return the resolution of a register in kWh by its most decimals, mWh; 0 for one in Wh: it shows each."""
-    exponents = [Decimal(each.value).as_tuple().exponent for each in samples if each.unit == "kWh"]
-    least = min((each for each in exponents if isinstance(each, int)), default=-6)
-    return int(Decimal(1_000_000).scaleb(min(0, max(-6, least)))) if exponents else 0
+    """Return the resolution of a register by its finest reading, mWh, at most 1 kWh.
+
+    One in Wh shows each, unless all of some readings are tens, hundreds or thousands: its station multiplies.
+    """
+    shown = [(each.unit, reading) for each in samples if (reading := watt_hours(each))]
+    finest = min((int(reading.normalize().as_tuple().exponent) for _, reading in shown), default=0)
+    if all(unit != "kWh" for unit, _ in shown) and (finest <= 0 or len(shown) < _FEW_READINGS):
+        return 0
+    return int(Decimal(1000).scaleb(max(-3, min(3, finest))))
 
 
 def last_shown(register: Iterable[Sample], span: tuple[int, int] | None) -> Point | None:

@@ -1187,9 +1187,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "judge_usage: True -> False": "all have two items by their types",
         "_series: each.phase and each.unit in ENERGY_UNITS and (each.location in ('', OUTLET)) -> "
         "each.unit in ENERGY_UNITS and each.location in ('', OUTLET)": "those without a phase are kept anyway",
-        "_resolution_mwh: -6 -> 6": "without an exponent nothing is read",
-        "_resolution_mwh: 6 -> 7": "without an exponent nothing is read",
-        "_resolution_mwh: 6 -> 0": "without an exponent nothing is read",
     },
     "admission": {
         "module: 1000 -> 1001": "a limit as good as the next",

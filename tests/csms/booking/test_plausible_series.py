@@ -247,7 +247,7 @@ def test_a_phase_elsewhere_lacks_nothing_where_a_register_is_at_the_outlet() -> 
     assert told(judged(*course(reading(MINUTE, 1, phase="L1", location="Inlet")))) == []
 
 
-# -- the resolution of registers in kWh
+# -- the resolution of registers
 
 
 @together(
@@ -277,6 +277,31 @@ def test_a_step_without_decimals_is_1_kwh() -> None:
     about = TransactionContext(rating=RatedPower(3_000, 3_000))
     for step_ms, found in ((1_084_819, []), (1_084_818, ["rise"])):
         assert reasons(judged(*in_kwh("10", "12", step_ms=step_ms), about=about))[:1] == found
+
+
+@together(
+    ("values", "found"),
+    [
+        ((1000, 1100, 1100, 1200, 1200), []),
+        ((0, 0, 100, 100, 200, 200), []),
+        ((1000, 1100, 1201, 1201, 1201), ["rise"]),
+        ((1000, 1100, 1200), ["rise"]),  # so few may be whole hundreds by chance
+        ((1000, 1200, 1200, 1400, 1400), ["rise"]),
+    ],
+)
+def test_a_register_in_wh_that_shows_hundreds_alone_may_step_by_one(values: tuple[int, ...], found: list[str]) -> None:
+    """A vehicle takes 6 kW, 50 Wh each 30 s; its EVSE delivers 7.4 kW at most, 79 Wh with a meter's error and 5 s."""
+    last = len(values) - 1
+    events = [
+        heard(
+            number,
+            "Started" if number == 0 else "Ended" if number == last else "Updated",
+            number * 30 * SECOND,
+            reading(number * 30 * SECOND, value, context=BEGIN if number == 0 else END if number == last else ""),
+        )
+        for number, value in enumerate(values)
+    ]
+    assert reasons(judged(*events, about=TransactionContext(rating=RatedPower(7_400, 7_400))))[:1] == found
 
 
 # -- begin and end
