@@ -37,7 +37,8 @@ def vehicle(parameter: iso.AC_EVChargeParameter, mode: EnergyTransferMode, conte
     voltage = rating.nominal_voltage_v
     if least_ma > rating.charge_ma:  # not the present limit, which may rise
         raise refuse("FAILED_WrongChargeParameter", "the vehicle's lowest current is above the charger's highest")
-    if millivolts(parameter.ev_max_voltage) < LOWEST_VOLTAGE * voltage * 1000:  # stated between phase and neutral
+    # stated between phase and neutral; the field is mandatory, 0 is a vehicle that states none
+    if 0 < millivolts(parameter.ev_max_voltage) < LOWEST_VOLTAGE * voltage * 1000:
         raise refuse("FAILED_WrongChargeParameter", "the vehicle's voltage is below that of the mains")
     return Vehicle(
         max_charge_w=min(MOST, voltage * most_ma * lines // 1000),
