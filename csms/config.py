@@ -6,13 +6,12 @@ and private keys that others than their owner may read.
 
 import socket
 from collections.abc import Iterator, Mapping
-from datetime import UTC, tzinfo
+from datetime import tzinfo
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -517,8 +516,8 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     @property
     def accounting_zone(self) -> tzinfo:
-        """`accounting_time_zone`. Raises ZoneInfoNotFoundError if it is unknown."""
-        return UTC if self.accounting_time_zone in ("", "UTC") else ZoneInfo(self.accounting_time_zone)
+        """`accounting_time_zone`. Raises ValueError if it is unknown."""
+        return zone_of(self.accounting_time_zone or "UTC")
 
     @property
     def taxation(self) -> Taxation:
@@ -609,8 +608,7 @@ def look(config: CsmsConfig) -> Iterator[Flaw]:
     zones = (("accounting_time_zone",), config.accounting_time_zone), (("ocpp", "time_zone"), config.ocpp.time_zone)
     for where, zone in zones:
         try:
-            if zone not in ("", "UTC"):  # which need no time zone data
-                zone_of(zone)
+            zone_of(zone or "UTC")
         except ValueError:
             yield where, "is not a known time zone", 'names are those of IANA, such as "Europe/Berlin"'
     bus = urlsplit(config.bus_url)

@@ -11,7 +11,6 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, unquote
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from litestar import Response
@@ -32,6 +31,7 @@ from csms.services import Services
 from v2g import typed_json
 from v2g.config import misfit
 from v2g.energy.settlement.bundle import LISTED
+from v2g.energy.settlement.pieces import zone_of
 from v2g.typed_json import Fields
 
 T = TypeVar("T")
@@ -147,8 +147,8 @@ class Visit:
         """The zone of times and days on pages: the viewer's choice, else that of the back end's days."""
         own = self._pipeline.backend.services.config.accounting_zone
         try:
-            return ZoneInfo(self.chosen_zone) if self.chosen_zone else own
-        except (ZoneInfoNotFoundError, ValueError, OSError):  # a cookie that no browser of ours has made
+            return zone_of(self.chosen_zone) if self.chosen_zone else own
+        except ValueError:  # a cookie that no browser of ours has made
             return own
 
     @property

@@ -7,10 +7,9 @@ spare, not what is in its battery.
 import bisect
 import itertools
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from fractions import Fraction
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta
@@ -23,6 +22,7 @@ from v2g.energy.dispatch.flexibility import FleetRange, VehicleRange, activate
 from v2g.energy.dispatch.transformer import Transformer
 from v2g.energy.grid_signal import QUARTER_MS, GridSignal, Tariff
 from v2g.energy.limits import MOST_W, Watts
+from v2g.energy.settlement.pieces import zone_of
 from v2g.errors import RefusedError
 from v2g.units import PositiveDecimals, UtcMs, micro_of
 
@@ -110,10 +110,10 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def tzinfo(self) -> tzinfo:
         """Its time zone. Raises RefusedError (`unknown_zone`) for one that this machine does not know."""
         try:
-            return UTC if self.zone == "UTC" else ZoneInfo(self.zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
+            return zone_of(self.zone)
+        except ValueError as error:
             hint = "such as Europe/Berlin"
-            raise RefusedError(f"unknown time zone {self.zone!r}", reason="unknown_zone", hint=hint) from None
+            raise RefusedError(str(error), reason="unknown_zone", hint=hint) from None
 
     def expected(self, at_ms: int) -> Forecast:
         """Return what is expected at a time (UTC ms)."""

@@ -469,7 +469,7 @@ MEANINGLESS = (
     ("csms", "", f'{FEES}high = ["17:00-20:00"]\nlow = ["19:00-17:00"]', "low: 19:00-17:00 overlaps a window of high"),
     ("csms", "", f'{FEES}low = ["00:00-24:10"]', "low: does not have the form"),
     ("csms", "", f'{FEES}low = ["00:00-24:00"]\n{FEES[FEES.index("[[") :]}low = ["08:00-08:00"]', "is named twice"),
-    ("csms", "", f'{FEES}low = ["00:00-24:00"]'.replace("Berlin", "Bern"), "time_zone is unknown"),
+    ("csms", "", f'{FEES}low = ["00:00-24:00"]'.replace("Berlin", "Bern"), "unknown time zone"),
     ("csms", "", f'{FEES}low = ["00:00-24:00"]', "grid.fees: needs a source of prices"),
     ("csms", "", f'{FEES}low = ["00:00-24:00"]'.replace("0.08", "80"), "grid.fees: has a fee above grid.most_price"),
     ("csms", "[api]", '[api]\ncors_origins = ["example.org"]', "api.cors_origins: does not have the form"),

@@ -165,5 +165,5 @@ def test_a_quarter_with_two_days_and_an_unknown_time_zone_are_refused() -> None:
     with pytest.raises(ValueError, match="twice"):
         made(whole, WINTER)
     for zone in ("Europe/Bern", "Europe", "../Berlin"):
-        with pytest.raises(ValueError, match="time_zone is unknown"):
+        with pytest.raises(ValueError, match="unknown time zone"):
             GridFees(time_zone=zone, high="1", standard="1", low="1", days=(whole,))

@@ -4,12 +4,12 @@ the quarter of the year. Pure."""
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta
 
 from v2g.energy.grid_signal import QUARTER_MS, SignalSlot
+from v2g.energy.settlement.pieces import zone_of
 from v2g.units import PositiveDecimals, micro_of
 
 _LEVELS: Final = ("high", "standard", "low")
@@ -69,10 +69,7 @@ class GridFees(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     def __post_init__(self) -> None:
         """Refuse an unknown time zone, and a quarter with two days."""
-        try:
-            ZoneInfo(self.time_zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError("time_zone is unknown; names are those of IANA, such as Europe/Berlin") from None
+        zone_of(self.time_zone)
         quarters = [quarter for day in self.days for quarter in day.quarters]
         if len(set(quarters)) < len(quarters):
             raise ValueError("days: a quarter of the year is named twice")
@@ -82,7 +79,7 @@ class GridFees(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
         The clock on the wall decides: an hour that it skips has no fee, and one that it shows twice has its fee twice.
         """
-        zone = ZoneInfo(self.time_zone)
+        zone = zone_of(self.time_zone)
         fees = {level: micro_of(getattr(self, level)) for level in _LEVELS}
         levels = {quarter: day.levels() for day in self.days for quarter in day.quarters}
 

@@ -6,7 +6,7 @@ energy at a bound is split to the mWh. Within a piece each kind of charge has on
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from itertools import pairwise
 from typing import Final, Literal
 
@@ -76,7 +76,12 @@ class Piece(msgspec.Struct, frozen=True):
 
 
 def zone_of(name: str) -> tzinfo:
-    """Return a time zone by its IANA name or its fixed offset (`+01:00`). Raises ValueError for others."""
+    """Return a time zone by its IANA name or its fixed offset (`+01:00`). Raises ValueError for others.
+
+    UTC needs no time zone data of this machine.
+    """
+    if name == "UTC":
+        return UTC
     if name[:1] in ("+", "-"):
         offset = datetime.fromisoformat(f"2000-01-01T00:00:00{name}").tzinfo  # ValueError if it is not an offset
         assert offset is not None
