@@ -6,6 +6,7 @@ agreed by signature, and the limits of the charger.
 
 import itertools
 from bisect import bisect_right
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Final
 
@@ -43,6 +44,23 @@ def markets(
     just before departure.
     """
     return tuple(_scheduled(each, choice, limits, context) for each in tuples)
+
+
+def best(tuples: Iterable[iso.ScheduleTuple], limits: EvseLimits, context: RequestContext) -> iso.ScheduleTuple:
+    """Return the tuple by which vehicle and charger can charge the most energy until departure, the first of equals."""
+    now_ms, departure_ms = _bounds(context)
+    most_w, lines = min(limits.charge_w, context.max_charge_w), context.config.on_board_charger.phases
+
+    def energy_wms(offered: iso.ScheduleTuple) -> int:
+        schedule = offered.charging_schedule.power_schedule
+        found = sum(
+            min(each.value, most_w) * max(0, min(each.end_ms, departure_ms) - max(each.start_ms, now_ms))
+            for each in _powers(schedule, now_ms, departure_ms, lines)
+        )
+        available = schedule.available_energy
+        return found if available is None else min(found, to_whole(available) * 3_600_000)
+
+    return max(tuples, key=energy_wms)
 
 
 def dynamic_market(outlook: Outlook, choice: PausedChoice, limits: EvseLimits, context: RequestContext) -> Market:

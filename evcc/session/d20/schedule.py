@@ -89,12 +89,12 @@ def planned_event(plan: Plan, context: RequestContext) -> Observe:
 def _choose(
     tuples: tuple[iso.ScheduleTuple, ...], plan: Plan, context: RequestContext
 ) -> tuple[Schedule, tuple[Observe, ...]]:
-    """Plan by prices if the program requires it; otherwise take the first suitable tuple."""
-    if not wants_plan(context.config.program):
-        # the first tuple that offers what was selected: with discharging if energy may flow back
-        suiting = [each for each in tuples if each.discharging_schedule is not None] if plan.choice.bpt else []
-        return _schedule((suiting or list(tuples))[0], context.session_ms), ()
+    """Plan by prices if the program requires it; otherwise take the tuple with the most energy."""
     tuples = first_of_each(tuples, lambda each: each.schedule_tuple_id)
+    if not wants_plan(context.config.program):
+        # of those that offer what was selected: with discharging if energy may flow back
+        suiting = [each for each in tuples if each.discharging_schedule is not None] if plan.choice.bpt else []
+        return _schedule(offers.best(suiting or tuples, plan.limits, context), context.session_ms), ()
     made = make_plan(offers.markets(tuples, plan.choice, plan.limits, context), storage(context))
     chosen = next(each for each in tuples if each.schedule_tuple_id == made.tuple_id)
     schedule = replace(_schedule(chosen, context.session_ms), plan=made)

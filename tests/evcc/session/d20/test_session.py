@@ -677,6 +677,39 @@ def test_a_plan_stays_within_the_first_of_two_tuples_with_the_same_id(identities
     assert max(each.power.value * 10**each.power.exponent for each in entries) == 11_000
 
 
+@pytest.mark.parametrize(("powers", "available_wh", "chosen"), [
+    ((0, 11_000), None, 2),  # a charger whose first tuple is for later
+    ((50_000, 60_000), None, 1),  # both are more than this vehicle and this charger can do
+    ((16_000, 11_000), 1_000, 2),
+])  # fmt: skip
+def test_without_a_plan_of_its_own_a_vehicle_takes_the_tuple_with_the_most_energy(
+    identities: Identities, powers: tuple[int, int], available_wh: int | None, chosen: int
+) -> None:
+    services = ServiceConfig(energy=("DC",), control_mode=("scheduled",))
+    bench = Bench(identities, msgspec.structs.replace(SHORT, services=services))
+    bench.run_to("ScheduleExchangeReq")
+    response = bench.charger.answer(bench.unanswered.pop())
+    first, second = (
+        sched.PowerSchedule(
+            time_anchor=T0 // 1000,
+            available_energy=whole(available_wh) if available_wh and not n else None,
+            power_schedule_entries=sched.PowerScheduleEntryList(
+                power_schedule_entry=(sched.PowerScheduleEntry(duration=86_400, power=whole(power_w)),)
+            ),
+        )
+        for n, power_w in enumerate(powers)
+    )
+    tuples = tuple(
+        sched.ScheduleTuple(schedule_tuple_id=n, charging_schedule=sched.ChargingSchedule(power_schedule=each))
+        for n, each in enumerate((first, second), 1)
+    )
+    mode = sched.Scheduled_SEResControlMode(schedule_tuple=tuples)
+    bench.reply(msgspec.structs.replace(response, scheduled_se_res_control_mode=mode))
+    bench.run_to("DC_ChargeLoopReq")
+    profile = of(bench, cm.PowerDeliveryReq)[0].ev_power_profile
+    assert profile.scheduled_evppt_control_mode.selected_schedule_tuple_id == chosen
+
+
 @pytest.fixture
 def following(identities: Identities) -> Bench:
     """A session in Scheduled mode that waits for its schedule."""
