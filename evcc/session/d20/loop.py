@@ -304,7 +304,7 @@ def following(stage: stages.Looping, response: ChargeLoopRes, context: RequestCo
     pause = stages.Step(stage=stage, wait=context.config.timing.loop_pause_s)
     if response.evse_status is None:
         return pause
-    ending = wanted_end(response.evse_status, stage.plan.choice)
+    ending = wanted_end(response.evse_status, stage.plan.choice, context)
     if ending is not None:
         return stop(stage, context, ending)
     match stage.notified:
@@ -322,14 +322,17 @@ def following(stage: stages.Looping, response: ChargeLoopRes, context: RequestCo
     return pause
 
 
-def wanted_end(status: EVSEStatus, choice: PausedChoice) -> stages.Ending | None:
-    """Return the end of session requested by the charger, None for other notifications."""
+def wanted_end(status: EVSEStatus, choice: PausedChoice, context: RequestContext) -> stages.Ending | None:
+    """Return the end of session requested by the charger, None for other notifications.
+
+    Services are selected again once in SOONEST_S: each time the contactors open, and a notification may stay.
+    """
     match status.evse_notification:
         case EvseNotification.Terminate:
             return stages.TERMINATED_BY_EVSE
         case EvseNotification.Pause:
             return stages.PAUSED_BY_EVSE
-        case EvseNotification.ServiceRenegotiation:  # V2G20-1477
+        case EvseNotification.ServiceRenegotiation if context.now - context.reselected >= steps.SOONEST_S:  # V2G20-1477
             mode = iso.ChargingSession.ServiceRenegotiation if choice.renegotiable else iso.ChargingSession.Terminate
             return stages.Ending("evse_asked_for_other_service", mode)
     return None
@@ -412,7 +415,8 @@ def on_lowering(
     """Leave the loop once no current flows, unless the charger wants to end the session."""
     stage = still_looping(stage, response)
     looping = stage.looping
-    ending = wanted_end(response.evse_status, looping.plan.choice) if response.evse_status is not None else None
+    status = response.evse_status
+    ending = wanted_end(status, looping.plan.choice, context) if status is not None else None
     if ending is not None:
         return stop(stage, context, ending)
     waits = still_flowing(stage, response, context)

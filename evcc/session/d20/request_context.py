@@ -1,6 +1,7 @@
 """The vehicle's present state beside its stage: identity, selection and agreements."""
 
 import enum
+import math
 
 import msgspec
 
@@ -40,6 +41,8 @@ class RequestContext(Context, frozen=True):
     """Whether this session is the one of `resume`, joined again."""
     progress: ProgramProgress | None = None
     """The latest one of the program, None before it begins."""
+    reselected: float = -math.inf
+    """When the vehicle last left a service for another one, s."""
     parked: bool = False
     """Whether the vehicle has checked in to a parking space and must check out."""
     beside: frozenset[PayloadType] = frozenset()

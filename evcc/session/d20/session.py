@@ -5,6 +5,7 @@ inlet and contactor, `SideStreams` runs the side streams, `Discharge` signed dis
 only mutable state.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -148,6 +149,7 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
         self._resume = resume if isinstance(resume, Resume) and same else None
         self._choice: PausedChoice | None = None
         self._replan = False
+        self._reselected = -math.inf
         self._parked = False
         self._joined = False
         self._parting: stages.Step | None = None
@@ -198,7 +200,7 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
         part = getattr(message, "ac_cpd_res_energy_transfer_mode", message)
         status = None if isinstance(message, ChargeLoopRes) else getattr(part, "evse_status", None)
         if status is not None and self._choice is not None:
-            ending = wanted_end(status, self._choice)
+            ending = wanted_end(status, self._choice, self._request_context())
             if ending is not None:
                 self._request_end(ending)
         if isinstance(message, DC_ChargeLoopRes):  # at each stage: whatever the vehicle asks for meanwhile
@@ -266,6 +268,7 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
             resume=self._resume,
             joined=self._joined,
             progress=self._progress,
+            reselected=self._reselected,
             parked=self._parked,
             beside=self._sides.busy,
             family=self.family,
@@ -319,6 +322,8 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
                 self._actions.extend(step.observed)
                 step = renegotiate(looping, self._request_context())
         if isinstance(step.request, iso.SessionStopReq):
+            if step.request.charging_session is iso.ChargingSession.ServiceRenegotiation:
+                self._reselected = self._time.now
             ended = step.request.charging_session is iso.ChargingSession.Terminate
             self._actions.extend(self._discharge.leaving(self._request_context(), self._looping, ended=ended))
             for payload in self._discharge.outbox():

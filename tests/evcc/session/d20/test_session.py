@@ -424,6 +424,14 @@ def test_another_service_is_looked_for_in_the_same_session(identities: Identitie
     assert bench.closed == "finished"
 
 
+def test_a_notification_of_other_services_that_stays_does_not_keep_the_vehicle_from_charging(bench: Bench) -> None:
+    """Each selection opens the contactors and tests the cable: one that is notified at once again waits a minute."""
+    bench.charger.notify = [EvseNotification.ServiceRenegotiation] * 1000
+    bench.run()
+    assert bench.closed == "finished"
+    assert [r.charging_session.name for r in of(bench, cm.SessionStopReq)] == ["ServiceRenegotiation", "Terminate"]
+
+
 def test_a_charger_that_cannot_renegotiate_services_is_left(bench: Bench) -> None:
     bench.charger.renegotiable = False
     bench.run_to("DC_ChargeLoopReq")
