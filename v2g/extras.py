@@ -10,7 +10,6 @@ from v2g.errors import ConfigError
 
 EXTRAS: Final[Mapping[str, str]] = {
     "aiohttp": "pki",
-    "alembic": "csms",
     "argon2": "csms",
     "asn1tools": "verify",
     "async_timeout": "postgres",

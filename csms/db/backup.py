@@ -3,7 +3,7 @@
 The file is gzip over JSON lines: a header with the revision of the schema, then each table's name and columns followed
 by its rows, tables before those that refer to them, and at the end the number of rows and the SHA-256 of everything
 before. It is read within one snapshot while the back end works; it is restored into an empty database, completely
-or not at all, and migrated afterwards. Backups are as secret as the database: mode 0600.
+or not at all; rows of an older program are migrated afterwards. Backups are as secret as the database: mode 0600.
 """
 
 import base64
@@ -25,7 +25,7 @@ from csms.db.bulk import count_on
 from csms.db.group_commit import as_store_error
 from csms.db.schema import metadata
 from csms.db.sqlite import READS
-from csms.db.store import HEAD, add_columns, migrate, open_engine, revision_of
+from csms.db.store import HEAD, OLDEST, migrate, open_engine, revision_of
 from v2g import typed_json
 from v2g.errors import CodecError, RefusedError, StoreError
 
@@ -139,14 +139,14 @@ def restore(url: str, source: Path) -> int:
             header = _line(file.readline(_MAX_LINE), "not a backup")
             if not isinstance(header, BackupHeader) or header.format != _FORMAT:
                 raise CodecError(f"{source}: not a backup of this program")
-            if header.revision > HEAD:
+            if not OLDEST <= header.revision <= HEAD:
                 raise RefusedError(
-                    f"the backup has revision {header.revision}, later than {HEAD}",
+                    f"the backup has revision {header.revision}, not one from {OLDEST} to {HEAD}",
                     reason="revision",
                     hint="restore it by the program version that wrote it, or a later one",
                 )
             file.seek(0)
-            migrate(engine, header.revision)
+            migrate(engine)
             with engine.begin() as connection:
                 for each in metadata.sorted_tables:
                     if _has_rows(connection, each):
@@ -156,7 +156,9 @@ def restore(url: str, source: Path) -> int:
                             hint="give the configuration another data_dir, or store_url",
                         )
                 rows = _read(connection, file)
-        migrate(engine)
+                older = text("UPDATE alembic_version SET version_num = :revision")
+                connection.execute(older, {"revision": header.revision})
+        migrate(engine)  # what rows of before lack
     except SQLAlchemyError as error:
         raise as_store_error(error) from error
     except (EOFError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError) as error:
@@ -208,25 +210,17 @@ def _read(connection: Connection, file: gzip.GzipFile) -> int:
                 if line.rows != rows or line.sha256 != digest.hexdigest():
                     raise CodecError("the backup is damaged: its checksum does not match")
                 if connection.dialect.name == "postgresql":  # SQLite numbers new rows after the restored ones by itself
-                    exists = text("SELECT to_regclass(:name)")
                     for each in metadata.sorted_tables:
-                        if connection.execute(exists, {"name": each.name}).scalar() is not None:
-                            count_on(connection, each)
+                        count_on(connection, each)
                 return rows
             case TableStart():
                 if line.name not in metadata.tables:
                     raise CodecError(f"unknown table {line.name[:50]!r} in the backup")
                 current = line
-                if line.name == "telemetry":
-                    add_columns(connection, line.columns)
-                if line.name == "telemetry_aggregates" and not {"sealed", "signal"} & {*line.columns}:
-                    connection.exec_driver_sql("DROP INDEX ix_telemetry_aggregates_sealed")  # of 0.2.0, as 0060 says
-                    connection.exec_driver_sql("ALTER TABLE telemetry_aggregates DROP COLUMN sealed")
             case Rows():
                 if current is None:
                     raise CodecError("the backup is damaged: rows before a table")
                 # insert rows by the backup's columns, which may be those of an older version
-                target = table(current.name, *(column(name) for name in current.columns))
                 binary = [place for place, name in enumerate(current.columns) if name in current.binary]
                 boolean = [place for place, name in enumerate(current.columns) if name in current.boolean]
                 values = []
@@ -242,7 +236,10 @@ def _read(connection: Connection, file: gzip.GzipFile) -> int:
                     if connection.dialect.name == "postgresql":  # which has no U+0000
                         content = [each.replace("\0", "\ufffd") if isinstance(each, str) else each for each in content]
                     values.append(dict(zip(current.columns, content, strict=True)))
+                if current.name == "telemetry_aggregates" and "sealed" not in current.columns:  # of 0.2.0
+                    values = [each | {"sealed": not each["document"].startswith(b"{")} for each in values]
                 if values:
+                    target = table(current.name, *map(column, values[0]))
                     connection.execute(insert(target), values)
                 rows += len(line.rows)
         digest.update(encoded)
@@ -250,10 +247,5 @@ def _read(connection: Connection, file: gzip.GzipFile) -> int:
 
 
 def _has_rows(connection: Connection, each: Table) -> bool:
-    exists = text("SELECT 1 FROM sqlite_master WHERE name = :name")
-    if connection.dialect.name == "postgresql":
-        exists = text("SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = :name")
-    if connection.execute(exists, {"name": each.name}).first() is None:
-        return False  # of a newer program than the backup
     first = next(iter(each.primary_key.columns))
     return connection.execute(select(first).limit(1)).first() is not None

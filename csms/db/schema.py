@@ -5,7 +5,7 @@ Migrations bring existing databases here; a test compares both.
 
 from typing import Final
 
-from sqlalchemy import MetaData
+from sqlalchemy import Connection, MetaData
 
 from csms.db import base, leases
 from csms.features import modules
@@ -15,3 +15,11 @@ TABLES: Final = (leases, *modules("tables", "store"))
 
 metadata: Final[MetaData] = base.metadata
 """All tables."""
+
+
+def declared_for(connection: Connection) -> MetaData:
+    """Return all tables, whose partial indices are of the same rows in either database."""
+    for index in (each for table in metadata.sorted_tables for each in table.indexes):
+        where = index.dialect_options["sqlite"]["where"]
+        index.dialect_options[connection.dialect.name]["where"] = where
+    return metadata

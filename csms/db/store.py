@@ -11,7 +11,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,7 @@ T = TypeVar("T")
 OLDEST: Final = "0042"
 """The first revision that is migrated: that of release 0.2.0."""
 HEAD = "0097"
-"""The newest of `migrations/revisions.py` (a test checks it): saves importing Alembic."""
+"""That of the declared tables: another change of them has another one (a test checks it)."""
 READABLE_BY: Final = "0088"
 """The oldest HEAD whose program works with these tables: an older one would not sum up what it books."""
 
@@ -301,67 +301,50 @@ def _keep_copy(engine: Engine) -> None:
         _log.warning("%s: only newer programs can use it from now on; for the former one, put %s there", path, copy)
 
 
-def migrate(engine: Engine, revision: str = HEAD) -> None:
-    """Migrate the database to a revision, one node at a time; StoreError for a newer one, unless it is readable.
+def migrate(engine: Engine) -> None:
+    """Migrate the database, one node at a time; StoreError for a newer one, unless it is readable.
 
-    The newest one has a column for each known signal of telemetry, also of those that are newer than the revision.
+    It gets a column for each known signal of telemetry, also of those that are newer than its revision.
     """
     with engine.connect().execution_options(**{READS: True}) as connection:
         found = revision_of(connection)
-        if found == revision and not _missing_signals(connection, revision):
+        if found == HEAD and not _missing_signals(connection):
             return
-        if revision == HEAD and found is not None and _oldest_reader(connection, found) <= HEAD < found:
+        if found is not None and _oldest_reader(connection, found) <= HEAD < found:
             return
-    if found is not None and found < OLDEST:
-        raise StoreError(
-            f"the database is of revision {found}, which is older than release 0.2.0",
-            hint="start release 0.2.0 once, which migrates it",
-        )
-    if found is None and revision == HEAD and _create(engine):
-        return
-    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)  # else its import logs its plugins
-    from csms.db.migrations.revisions import upgrade  # here: Alembic takes 0.2 s, only for an old database
-
-    with engine.begin() as connection:
-        _lock(connection)
-        upgrade(connection, revision_of(connection), revision)
-        for signal in _missing_signals(connection, revision):
-            _add_signal(connection, signal)
-        if revision == HEAD:
-            connection.execute(text("UPDATE alembic_version SET oldest_reader = :oldest"), {"oldest": READABLE_BY})
-
-
-def _create(engine: Engine) -> bool:
-    """Make all tables of the newest revision in a database that has none of them; return whether it had none."""
-    from csms.db.schema import metadata  # here: it loads what features store, by this module
-
     with engine.begin() as connection:  # of SQLite this takes the lock: another program may have been faster
-        _lock(connection)
-        if revision_of(connection) is not None:
-            return False
-        for index in (each for table in metadata.sorted_tables for each in table.indexes):
-            where = index.dialect_options["sqlite"]["where"]
-            index.dialect_options[connection.dialect.name]["where"] = where
-        metadata.create_all(connection, checkfirst=False)
-        version = "version_num VARCHAR(32) NOT NULL, oldest_reader VARCHAR(32)"
-        key = "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)"
-        connection.execute(text(f"CREATE TABLE alembic_version ({version}, {key})"))
-        connection.execute(
-            text("INSERT INTO alembic_version VALUES (:head, :oldest)"), {"head": HEAD, "oldest": READABLE_BY}
-        )
-    return True
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATING})
+        found = revision_of(connection)
+        if found is not None and found < OLDEST:
+            raise StoreError(
+                f"the database is of revision {found}, which is older than release 0.2.0",
+                hint="start release 0.2.0 once, which migrates it",
+            )
+        if found is not None and found > HEAD:
+            raise StoreError(
+                f"cannot migrate the database: revision {found} is unknown", hint="was it written by a newer version?"
+            )
+        if found is None:
+            from csms.db.schema import declared_for  # here: it loads what features store, by this module
+
+            declared_for(connection).create_all(connection, checkfirst=False)
+            version = "version_num VARCHAR(32) NOT NULL, oldest_reader VARCHAR(32)"
+            key = "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)"
+            connection.execute(text(f"CREATE TABLE alembic_version ({version}, {key})"))
+            connection.execute(text("INSERT INTO alembic_version (version_num) VALUES (:head)"), {"head": HEAD})
+        else:
+            for signal in _missing_signals(connection):
+                _add_signal(connection, signal)
+            if found < HEAD:
+                from csms.db.migrations.revisions import upgrade  # here: only for an old database
+
+                upgrade(connection, found, HEAD)
+        connection.execute(text("UPDATE alembic_version SET oldest_reader = :oldest"), {"oldest": READABLE_BY})
 
 
-def _lock(connection: Connection) -> None:
-    """Let one node migrate at a time: SQLite takes its lock with the transaction."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATING})
-
-
-def _missing_signals(connection: Connection, revision: str) -> list[str]:
+def _missing_signals(connection: Connection) -> list[str]:
     """Return the signals without a column."""
-    if revision != HEAD:
-        return []
     there = {each["name"] for each in inspect(connection).get_columns("telemetry")}
     return [signal for signal, column in VALUES.items() if column not in there]
 
@@ -369,7 +352,8 @@ def _missing_signals(connection: Connection, revision: str) -> list[str]:
 def _add_signal(connection: Connection, signal: str) -> None:
     """Add a signal's column, with the values of stored records."""
     column = VALUES[signal]
-    _add_column(connection, column)
+    kind = telemetry.c[column].type.compile(connection.dialect)
+    connection.exec_driver_sql(f"ALTER TABLE telemetry ADD COLUMN {column} {kind}")
     if connection.dialect.name == "postgresql":
         value = "(convert_from(document, 'UTF8')::json -> 'signals' ->> :signal)::double precision"
         connection.execute(text(f"UPDATE telemetry SET {column} = {value} WHERE present IS NULL"), {"signal": signal})  # noqa: S608 - ours
@@ -377,20 +361,6 @@ def _add_signal(connection: Connection, signal: str) -> None:
         value = "json_extract(CAST(document AS TEXT), :path)"
         path = f'$.signals."{signal}"'
         connection.execute(text(f"UPDATE telemetry SET {column} = {value} WHERE present IS NULL"), {"path": path})  # noqa: S608 - ours
-
-
-def add_columns(connection: Connection, wanted: Collection[str]) -> None:
-    """Add those of these columns of signals that an empty table of telemetry lacks: migrations to an older revision
-    do not."""
-    there = {each["name"] for each in inspect(connection).get_columns("telemetry")}
-    for column in VALUES.values():
-        if column in wanted and column not in there:
-            _add_column(connection, column)
-
-
-def _add_column(connection: Connection, column: str) -> None:
-    kind = telemetry.c[column].type.compile(connection.dialect)
-    connection.exec_driver_sql(f"ALTER TABLE telemetry ADD COLUMN {column} {kind}")
 
 
 def _oldest_reader(connection: Connection, found: str) -> str:

@@ -51,5 +51,5 @@ RDEPENDS:${PN} = "\
 
 PACKAGECONFIG ??= ""
 PACKAGECONFIG[gateway] = ",,,python3-can-isotp python3-cantools python3-msgpack python3-can"
-PACKAGECONFIG[csms] = ",,,python3-alembic python3-argon2-cffi python3-jinja2 python3-litestar python3-pyotp python3-segno python3-sqlalchemy python3-uvicorn python3-uvloop"
+PACKAGECONFIG[csms] = ",,,python3-argon2-cffi python3-jinja2 python3-litestar python3-pyotp python3-segno python3-sqlalchemy python3-uvicorn python3-uvloop"
 PACKAGECONFIG[planning] = ",,,python3-numpy python3-scipy"

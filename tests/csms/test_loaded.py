@@ -9,7 +9,7 @@ LATER = (
     "redis",  # with bus_url
     "confluent_kafka",  # with such a sink
     "pyarrow",  # for an export
-    "alembic",  # for a database that is old, or in PostgreSQL and new
+    "csms.db.migrations",  # for a database that is old
     "psycopg",  # with PostgreSQL
     "sqlalchemy.dialects.postgresql",
     "v2g.exi",  # with [provisioning]: messages of ISO 15118

@@ -107,9 +107,11 @@ async def test_a_back_end_has_the_transactions_settlements_and_telemetry_of_befo
 @pytest.mark.parametrize("before", BACK_ENDS, ids=lambda each: each.name)
 @pytest.mark.some(1)
 def test_a_backup_is_restored_into_either_database(before: OlderBackEnd, tmp_path: Path, cluster: Cluster) -> None:
-    """Its aggregates are marked as sealed."""
+    """Its aggregates are marked as sealed; also where the database is there already, and empty."""
     backup = extract(before.name, tmp_path) / "csms.backup"
-    for url in (f"sqlite:///{tmp_path}/restored.sqlite3", cluster.url(cluster.create())):
+    urls = [f"sqlite:///{tmp_path}/{name}.sqlite3" for name in ("restored", "empty")] + [cluster.url(cluster.create())]
+    Store(urls[1]).close()
+    for url in urls:
         assert restore(url, backup) > 500
         store = Store(url)
         assert store.do(revision_of) == HEAD

@@ -1,1 +1,1 @@
-"""Migrations of the schema: `revisions` by number, with operations of Alembic."""
+"""Migrations: from a database of before to the declared tables."""

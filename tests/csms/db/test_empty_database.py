@@ -1,4 +1,4 @@
-"""An empty database gets the declared tables at once: they are what all migrations make of release 0.2.0's."""
+"""An empty database gets the declared tables at once: they are what a migration makes of release 0.2.0's."""
 
 import contextlib
 import sqlite3
@@ -12,12 +12,13 @@ from sqlalchemy import Connection, Engine, event, inspect, select, text, update
 
 import csms.app  # noqa: F401 - declares what the whole program stores
 from csms.db.schema import metadata
-from csms.db.store import HEAD, OLDEST, READABLE_BY, Store, migrate, open_engine
+from csms.db.store import HEAD, READABLE_BY, Store, migrate, open_engine
 from csms.payments.store import open_web_payment, web_payments
 from csms.remote_control.store import open_start
 from csms.tariffs.store import save_cost
 from csms.tariffs.tables import transaction_costs
 from tests.csms.databases import Cluster
+from tests.csms.db.older import make_0_2_0
 from v2g.energy.settlement.costing import Bill
 from v2g.errors import StoreError
 from v2g.ocpp.messages.authorization import IdToken
@@ -55,13 +56,13 @@ def versions(engine: Engine) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_it_is_what_all_migrations_make_of_the_oldest_one(tmp_path: Path, cluster: Cluster, kind: str) -> None:
+def test_it_is_what_a_migration_makes_of_the_oldest_one(tmp_path: Path, cluster: Cluster, kind: str) -> None:
     urls = [
         f"sqlite:///{tmp_path}/{name}.sqlite3" if kind == "sqlite" else cluster.url(cluster.create())
         for name in ("migrated", "created")
     ]
     migrated, created = map(open_engine, urls)
-    migrate(migrated, OLDEST)
+    make_0_2_0(migrated)
     migrate(migrated)
     Store(urls[1]).close()
     assert content(created) == content(migrated)

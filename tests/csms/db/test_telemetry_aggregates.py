@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select, text
 
-from csms.db.store import Store, migrate, open_engine
+from csms.db.store import Store, open_engine
 from csms.retention import store as retention
 from csms.telemetry import aggregate_store as rows
 from csms.telemetry.tables import telemetry, telemetry_aggregates
 from tests.csms.databases import Cluster, Databases
+from tests.csms.db.older import make_0_2_0
 from tests.csms.db.telemetry_values import made, put
 from tests.csms.sealed_store import sealing, store
 
@@ -32,10 +33,10 @@ def aggregated(store: Store) -> None:
 
 
 @contextlib.contextmanager
-def older(url: str, revision: str) -> Iterator[Connection]:
-    """A connection to a new database of an older revision, which is committed at the end."""
+def older(url: str) -> Iterator[Connection]:
+    """A connection to a new database of release 0.2.0, which is committed at the end."""
     engine = open_engine(url)
-    migrate(engine, revision)
+    make_0_2_0(engine)
     with engine.begin() as connection:
         yield connection
     engine.dispose()
@@ -134,12 +135,11 @@ def test_a_mean_is_over_the_time_that_a_value_held_and_a_gap_has_no_weight(store
 def test_aggregates_of_before_are_sealed(empty_url: str, tmp_path: Path) -> None:
     """Release 0.2.0 left them to the back end; values to their last digit, and those added later."""
     aggregate = text(
-        "INSERT INTO telemetry_aggregates (ev, width_s, at_ms, sealed, document) "
-        "VALUES ('EV-1', 60, :at_ms, false, :document)"
+        "INSERT INTO telemetry_aggregates (ev, width_s, at_ms, document) VALUES ('EV-1', 60, :at_ms, :document)"
     )
     values = [0.1, 0.2, 0.30000000000000004, 2, 0.2, 7, 1, 1, 9.5, 60]
     document = json.dumps({"battery.soc": values, "motor.speed": values}).encode()
-    with older(empty_url, "0042") as connection:
+    with older(empty_url) as connection:
         for number in range(300):
             connection.execute(aggregate, {"document": document, "at_ms": number * MINUTE})
     with contextlib.closing(Store(empty_url)) as store:

@@ -31,7 +31,7 @@ def test_a_campaign_of_an_older_database_goes_on(owner_url: str) -> None:
         connection.execute(text(CAMPAIGN), {"document": json.dumps(PLAN)})
         for station, cohort, state in (("A", 0, "Installed"), ("B", 1, "Waiting"), ("C", 1, "Waiting")):
             connection.execute(text(MEMBER), {"station": station, "cohort": cohort, "state": state})
-    migrate(store.engine, "0044")
+    migrate(store.engine)
     found = store.do(campaigns.find, 1)
     assert found is not None
     plan = found.plan

@@ -191,10 +191,8 @@ CREATE TABLE telemetry (ev VARCHAR(64) NOT NULL, boot BIGINT NOT NULL, seq BIGIN
     NULL, present BIGINT, CONSTRAINT pk_telemetry PRIMARY KEY (ev, boot, seq));
 CREATE INDEX ix_telemetry_ev_at_ms ON telemetry (ev, at_ms);
 CREATE INDEX ix_telemetry_received_ms ON telemetry (received_ms);
-CREATE TABLE telemetry_aggregates (ev VARCHAR(64) NOT NULL, width_s INTEGER NOT NULL, at_ms BIGINT NOT NULL, sealed
-    BOOLEAN NOT NULL, document {BLOB} NOT NULL, CONSTRAINT pk_telemetry_aggregates PRIMARY KEY (ev, width_s, at_ms));
+CREATE TABLE telemetry_aggregates (ev VARCHAR(64) NOT NULL, width_s INTEGER NOT NULL, at_ms BIGINT NOT NULL, document {BLOB} NOT NULL, CONSTRAINT pk_telemetry_aggregates PRIMARY KEY (ev, width_s, at_ms));
 CREATE INDEX ix_telemetry_aggregates_at_ms ON telemetry_aggregates (at_ms);
-CREATE INDEX ix_telemetry_aggregates_sealed ON telemetry_aggregates (sealed);
 CREATE TABLE telemetry_keys (number INTEGER NOT NULL, made_ms BIGINT NOT NULL, sealed TEXT NOT NULL, CONSTRAINT
     pk_telemetry_keys PRIMARY KEY (number));
 CREATE TABLE telemetry_marks (ev VARCHAR(64) NOT NULL, boot BIGINT NOT NULL, highest BIGINT NOT NULL, contiguous
