@@ -253,12 +253,13 @@ class TariffService:
         tariff_ids: Sequence[str] = (),
         timeout_s: float | None = None,
     ) -> ocpp.ClearTariffsResponse:
-        """Clear a station's default tariffs (I10), and their assignments here."""
+        """Clear a station's default tariffs (I10), and their assignments here, but for what it keeps."""
         services = self._services
         request = ocpp.ClearTariffsRequest(evse_id=evse_id, tariff_ids=tuple(tariff_ids))
         response = await self._clear(station_id, request, timeout_s)
+        kept = {each.tariff_id for each in response.clear_tariffs_result if each.status == "Rejected"}
         for scope, plan_id in await services.store.read(tariffs.assignments):
-            named = not tariff_ids or plan_id in tariff_ids
+            named = (not tariff_ids or plan_id in tariff_ids) and not kept & {None, plan_id}
             placed = evse_id is None or scope.evse_id == evse_id
             if scope.station_id == station_id and not scope.token_type and named and placed:
                 await services.store.run(tariffs.unassign, scope, services.clock.utc_ms())

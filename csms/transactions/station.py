@@ -80,6 +80,8 @@ async def answer_transaction_event(
         limit = await _limit(context, transaction, transaction.wanted_limit)
     if event.trigger == "TxResumed":
         context.observe("ocpp", "transaction_resumed", transaction=transaction.transaction_id)
+    if outcome == "conflict":  # what it says is not stored, so its cost is not either
+        request = msgspec.structs.replace(request, cost_details=None)
     total = await _total_cost(context, request, transaction, arrival.received_ms)
     if not transaction.active:
         services[Bookkeeper].look_again(context.station_id)

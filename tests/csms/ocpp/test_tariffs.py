@@ -443,6 +443,19 @@ async def test_what_is_cleared_at_a_station_is_assigned_there_no_longer_and_else
     assert station.payloads("ClearTariffs")[1:3] == [{"evseId": 1}, {"tariffIds": ["flat"]}]
 
 
+@pytest.mark.parametrize(("name", "left"), [("flat", {"flat"}), (None, {"flat", "day-night"})])
+async def test_what_a_station_refuses_to_clear_stays_assigned(csms: Backend, name: str | None, left: set[str]) -> None:
+    """It goes on calculating by that tariff. A result that names none is of all."""
+    station = await csms.booted(version="2.1")
+    refused = {"status": "Rejected"} if name is None else {"status": "Rejected", "tariffId": name}
+    accepted = {"status": "NoTariff", "tariffId": "day-night"}
+    station.answers["ClearTariffs"] = {"clearTariffsResult": [refused, accepted]}
+    await assign(csms, FLAT, station_id=station.id, evse_id=1)
+    await assign(csms, DAY, station_id=station.id, evse_id=2)
+    await TariffService(csms.services).clear(station.id)
+    assert {plan for _, plan in await csms.services.store.run(tariffs.assignments)} == left
+
+
 async def test_an_operator_s_own_request_applies_here_when_the_station_accepts_it(csms: Backend) -> None:
     dated = msgspec.structs.replace(DAY, id="dated", valid_from_ms=1_000)
     await csms.services.store.run(tariffs.add_plan, dated, 0)
@@ -626,6 +639,19 @@ async def test_the_cost_that_a_station_works_out_is_stored(csms: Backend) -> Non
     await CostAnnouncer(csms.services).announce(charging.station.id, charging.id)
     assert charging.station.payloads("CostUpdated") == [], "the station knows it"
     assert kept["document"]["totalUsage"]["energy"] == 4000
+
+
+async def test_the_cost_of_an_event_that_contradicts_a_stored_one_is_not_taken(csms: Backend) -> None:
+    charging = await local(csms)
+    costs = []
+    for kind, micro in (("Updated", 2_000_000), ("Ended", 900_000_000)):
+        details = cost_details(Bill(currency="EUR", excl_tax=micro, incl_tax=micro, energy_mwh=4_000_000))
+        extra = {"costDetails": msgspec.json.decode(msgspec.json.encode(details))}
+        answer = await charging.event(kind, "RunningCost", seq_no=3, extra=extra)
+        kept = await csms.services.store.run(tariffs.cost, charging.station.id, charging.id)
+        assert kept is not None
+        costs.append((answer.get("totalCost"), kept["incl_tax"], kept["final"]))
+    assert costs == [(None, 2_000_000, False)] * 2
 
 
 async def test_a_cost_that_a_station_could_not_work_out_is_worked_out_here(csms: Backend) -> None:
