@@ -190,7 +190,7 @@ async def assemble(
 ) -> "AsyncIterator[Vehicle]":
     """Build the vehicle from its configuration and shut it down again, hardware last; `keys` seal its files."""
     async with contextlib.AsyncExitStack() as stack:
-        pauses = PauseFile(config.pause.file, keys) if config.pause is not None else None
+        pauses = PauseFile(config.pause.file, observe, keys) if config.pause is not None else None
         stored_pause = pauses.load() if pauses is not None else None
         driver = Driver(config.driver, clock)
         stack.callback(driver.close)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import cancel_tasks, child
 from v2g.io.storage.journal_file import remove_file, write_files
 from v2g.io.storage.record_keys import RecordKeys, read_sealed
+from v2g.observe import Observe
 
 _VERSION: Final = 1
 
@@ -48,16 +50,13 @@ class StoredPause(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class PauseFile:
-    """The file (mode 0600) of a paused session, which survives a restart, sealed with `keys`, if any.
+    """The file (mode 0600) of a paused session, which survives a restart, sealed with `keys`, if any."""
 
-    All methods raise StoreError.
-    """
-
-    def __init__(self, path: Path, keys: RecordKeys | None = None) -> None:
-        self._path, self._keys = path, keys
+    def __init__(self, path: Path, observe: Callable[[Observe], None], keys: RecordKeys | None = None) -> None:
+        self._path, self._observe, self._keys = path, observe, keys
 
     def save(self, resume: Paused, battery: BatteryState) -> StoredPause:
-        """Store a session; it is on disk when this returns."""
+        """Store a session; it is on disk when this returns, unless that fails: then a restart forgets it."""
         stored = StoredPause(
             resume=resume if isinstance(resume, Resume) else None,
             resume_2=resume if isinstance(resume, PausedSession) else None,
@@ -66,11 +65,14 @@ class PauseFile:
             discharged_mwh=battery.discharged_mwh,
         )
         data = msgspec.json.encode(stored)
-        write_files(self._path.parent, {self._path.name: data}, private=True, keys=self._keys)
+        try:
+            write_files(self._path.parent, {self._path.name: data}, private=True, keys=self._keys)
+        except StoreError as error:
+            self._observe(Observe("session", "not_kept", {"error": str(error)}))
         return stored
 
     def load(self) -> StoredPause | None:
-        """Return the stored session, None if there is none."""
+        """Return the stored session, None if there is none. Raises StoreError."""
         try:
             stored = typed_json.decode_kept(read_sealed(self._path, self._keys), StoredPause)
         except FileNotFoundError:
@@ -82,7 +84,7 @@ class PauseFile:
         return stored
 
     def remove(self) -> None:
-        """Delete the stored session."""
+        """Delete the stored session. Raises StoreError."""
         remove_file(self._path)
 
 

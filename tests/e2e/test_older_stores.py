@@ -137,7 +137,7 @@ def test_a_charger_resumes_what_paused(older: Path) -> None:
 
 
 def test_a_vehicle_resumes_what_paused(older: Path) -> None:
-    stored = PauseFile(older / "evcc" / "paused.json").load()
+    stored = PauseFile(older / "evcc" / "paused.json", lambda _: None).load()
     assert stored is not None
     assert stored.resume is not None
     assert stored.resume.session_id.hex() == SESSION
