@@ -182,10 +182,13 @@ class Authorizer(FunctionalBlock):
         return False
 
     def _master_pass(self, fact: TokenPresented) -> None:
-        """End transactions for the holder of the master pass (C16)."""
-        for evse in list(self._evses.values()):
-            if evse.authorization is not None and (not fact.chosen or evse.number in fact.chosen):
-                self._sessions.end_authorization(evse, "StopAuthorized", "MasterPass", fact.id_token)
+        """End transactions for the holder of the master pass, who starts none (C16)."""
+        running = [evse for evse in self._evses.values() if evse.authorization is not None]
+        ending = [evse for evse in running if not fact.chosen or evse.number in fact.chosen]
+        for evse in ending:
+            self._sessions.end_authorization(evse, "StopAuthorized", "MasterPass", fact.id_token)
+        if not ending:
+            self._show(fact.evse_id, "rejected")
 
     def _is_master(self, group: str | None) -> bool:
         return is_same_group(group, self._k.model.text("AuthCtrlr.MasterPassGroupId"))
@@ -205,6 +208,9 @@ class Authorizer(FunctionalBlock):
         def decided(verdict: TokenVerdict) -> None:
             if evse is not None:
                 evse.asking = None
+            if verdict.accepted and self._is_master(verdict.group):
+                self._master_pass(fact)  # C12.FR.09, C16.FR.03
+            elif evse is not None:
                 self._decide(evse, fact.id_token, verdict)
             else:
                 self._float(fact.id_token, verdict)
@@ -238,9 +244,6 @@ class Authorizer(FunctionalBlock):
         self._show(None, "timeout")
 
     def _decide(self, evse: Evse, id_token: IdToken, verdict: TokenVerdict) -> None:
-        if verdict.accepted and self._is_master(verdict.group):
-            self._master_pass(TokenPresented(id_token=id_token, evse_id=None))  # C12.FR.09, C16.FR.03
-            return
         if self.permits(evse, id_token, verdict):
             self._grant(evse, id_token, verdict)
         else:

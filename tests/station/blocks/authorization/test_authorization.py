@@ -144,9 +144,9 @@ def test_another_group_does_not_stop() -> None:
 MASTER = {"AuthCtrlr.MasterPassGroupId": "GROUP-1"}
 
 
-def two_charging() -> Bench:
-    """Two transactions, and a master pass."""
-    found = Bench(variables=MASTER)
+def two_charging(free: int = 0) -> Bench:
+    """Two transactions, EVSEs that are free, and a master pass."""
+    found = Bench(variables=MASTER, evses=(SOCKET,) * (2 + free))
     found.answers["Authorize"] = lambda p: says(groupIdToken=GROUP) if p["idToken"]["idToken"] == "MASTER" else says()
     for evse_id in (1, 2):
         found.plug(evse_id)
@@ -156,12 +156,40 @@ def two_charging() -> Bench:
     return found
 
 
-def test_a_master_pass_stops_all() -> None:
-    found = two_charging()
-    found.present("MASTER", None, chosen=(1, 2))
-    for evse in (1, 2):
-        event = found.expect("TransactionEvent", triggerReason="StopAuthorized", evse={"id": evse, "connectorId": 1})
-        assert event["transactionInfo"]["stoppedReason"] == "MasterPass"
+@pytest.mark.parametrize("free", [0, 1, 2])
+@pytest.mark.parametrize(("chosen", "ended"), [((), [1, 2]), ((1, 2), [1, 2]), ((2,), [2])])
+def test_a_master_pass_stops_all_or_what_is_chosen(free: int, chosen: tuple[int, ...], ended: list[int]) -> None:
+    """C16: at a common reader, also where another driver could begin."""
+    found = two_charging(free)
+    found.present("MASTER", None, chosen=chosen)
+    events = [each for action, each in found.unread if action == "TransactionEvent"]
+    events = [each for each in events if each["triggerReason"] == "StopAuthorized"]
+    assert [each["evse"]["id"] for each in events] == ended
+    assert {each["transactionInfo"]["stoppedReason"] for each in events} == {"MasterPass"}
+
+
+@pytest.mark.parametrize("evse_id", [1, None])
+@pytest.mark.parametrize("plugged", [True, False])
+def test_a_master_pass_that_stops_nothing_is_rejected(evse_id: int | None, *, plugged: bool) -> None:
+    """C16.FR.03."""
+    found = Bench(variables=MASTER)
+    found.answers["Authorize"] = says(groupIdToken=GROUP)
+    if plugged:
+        found.plug()
+    found.present("MASTER", evse_id)
+    assert [each.word for each in found.commands if isinstance(each, Indicate)] == ["rejected"]
+    found.nothing("TransactionEvent", idToken__idToken="MASTER")
+
+
+def test_a_contract_of_the_group_of_the_master_pass_stops_nothing() -> None:
+    """It is presented by a vehicle that plugs in, and not by a person."""
+    found = two_charging(1)
+    found.answers["Authorize"] = says(groupIdToken=GROUP)
+    found.plug(3)
+    found.fact(ContractPresented(evse_id=3, emaid="DEV2GC00000001", locally_valid=True))
+    found.expect("Authorize", idToken__type="eMAID")
+    found.nothing("TransactionEvent", triggerReason="StopAuthorized")
+    assert not found.allowed(3)
 
 
 def contract(found: Bench, **more: Any) -> None:
