@@ -1,10 +1,9 @@
 """Limits, set-points and local generation of other sources than the CSMS (K11 to K13, K27, K29, Q05, Q06)."""
 
 from collections.abc import Collection, Mapping
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-from msgspec import Meta
 
 from v2g.errors import TransportError
 from v2g.hardware.energy_manager.commands import CommandStep, FlowBounds
@@ -27,12 +26,11 @@ class ExternalLimit(FlowBounds, Fact, frozen=True, kw_only=True):
     """Values of an external system for the station or one EVSE: for now, or as a schedule from the fact on.
 
     Without either, its earlier values end. `generation` means that the limit is locally generated power, which is added
-    (K27). `lasts_s` is how long values apply without an update.
+    (K27).
     """
 
     source: str
     schedule: tuple[CommandStep, ...] = ()
-    lasts_s: Annotated[int, Meta(ge=1)] | None = None
     generation: bool = False
     evse_id: int = 0
     grid_critical: bool | None = None
@@ -149,7 +147,6 @@ class ExternalLimits(FunctionalBlock):
                     id=abs(number),
                     charging_rate_unit="A" if fact.periods[0].in_amperes else "W",
                     start_schedule=None if dynamic else format_time(self._k.utc_ms // 1000 * 1000),
-                    duration=fact.lasts_s,
                     charging_schedule_period=tuple(self._period(each) for each in fact.periods),
                 ),
             ),
@@ -180,7 +177,7 @@ class ExternalLimits(FunctionalBlock):
     def _fill(self, fact: ExternalLimit) -> None:
         """Put values into waiting profiles of the CSMS (K29.FR.03, Q05)."""
         for item in self._smart.installed:
-            if _waits(item, fact) and (item.evse_id == fact.evse_id or 0 in (fact.evse_id, item.evse_id)):
+            if _waits(item, fact) and fact.evse_id in (0, item.evse_id):  # not of the EVSEs beside it
                 filled = self._put_filled(item, fact)
                 if self._is_significant(self._reported.get(item.profile.id, _NOTHING), self._values(filled)):
                     self._notify(msgspec.structs.replace(filled, source=fact.source))
@@ -209,7 +206,7 @@ class ExternalLimits(FunctionalBlock):
         for number, left in list(self._left.items()):
             if number not in installed:
                 del self._left[number]
-            elif not _waits(left, fact) and (left.evse_id == fact.evse_id or 0 in (fact.evse_id, left.evse_id)):
+            elif not _waits(left, fact) and fact.evse_id in (0, left.evse_id):
                 del self._left[number]
                 self._reported.pop(number, None)
                 self._unsaid.pop(number, None)

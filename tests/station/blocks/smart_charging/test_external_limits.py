@@ -100,13 +100,12 @@ def test_each_system_has_a_profile_of_its_own_for_each_place() -> None:
 def test_values_are_those_of_a_dynamic_profile(values: dict[str, float], period: dict[str, Any], unit: str) -> None:
     """K29.FR.04 to .06, Q06.FR.01 to .07."""
     found = charging()
-    found.fact(ExternalLimit(source="SO", lasts_s=60, **values))
+    found.fact(ExternalLimit(source="SO", **values))
     ((number, own),) = held(found).items()
     assert (own["chargingProfileKind"], own["dynUpdateTime"], own["stackLevel"]) == ("Dynamic", at(found.utc_ms), 0)
     (schedule,) = own["chargingSchedule"]
     assert schedule == {
-        "id": -number, "chargingRateUnit": unit, "duration": 60,
-        "chargingSchedulePeriod": [{"startPeriod": 0, **period}],
+        "id": -number, "chargingRateUnit": unit, "chargingSchedulePeriod": [{"startPeriod": 0, **period}],
     }  # fmt: skip
 
 
@@ -167,6 +166,31 @@ def test_a_profile_of_the_csms_is_enough_for_one_system_at_its_evse(
     assert limit(found) == 5000
 
 
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("mode", ["ExternalLimits", "ExternalSetpoint"])
+def test_values_for_an_evse_are_not_those_of_the_others(mode: str, *, first: bool) -> None:
+    """A profile of the CSMS for all EVSEs has those for the station alone."""
+    found = charging()
+    value, fact = (
+        ("charge_w", ExternalLimit(source="EMS", evse_id=1, limit_w=4000.0)) if mode == "ExternalLimits" else
+        ("setpoint_w", ExternalLimit(source="EMS", evse_id=1, setpoint_w=4000.0))
+    )  # fmt: skip
+    if first:
+        left(found, 0, mode)
+    found.fact(fact)
+    if not first:
+        left(found, 0, mode)
+    last = {each.evse_id: part(each) for each in found.commands if isinstance(each, ProfileLimits)}
+    assert [getattr(last[evse_id], value) for evse_id in (1, 2)] == [4000, None]
+
+
+def test_a_profile_of_the_csms_is_not_enough_for_evses_that_share_values() -> None:
+    found = charging()
+    left(found)
+    found.fact(ExternalLimit(source="EMS", limit_w=5000.0))
+    assert held(found)
+
+
 @together(
     ("mode", "values", "enough"),
     [
@@ -177,7 +201,7 @@ def test_a_profile_of_the_csms_is_enough_for_one_system_at_its_evse(
         ("ExternalSetpoint", {"limit_w": 5000.0, "setpoint_w": 2000.0}, False),
         ("ExternalSetpoint", {"limit_w": 5000.0}, False),
         ("ExternalLimits", {"limit_ma": 16_000}, False),
-        ("ExternalLimits", {"limit_w": 5000.0, "lasts_s": 60}, True),
+        ("ExternalLimits", {"schedule": (CommandStep(start_s=0, limit_w=5000.0),)}, False),
     ],
 )
 def test_a_profile_of_the_csms_is_enough_if_it_has_all_values(mode: str, values: dict[str, Any], enough: bool) -> None:
@@ -218,6 +242,24 @@ def test_the_values_of_an_evse_go_before_those_of_the_station_in_a_profile() -> 
     (filled,) = found.all("ReportChargingProfiles")[-1]["chargingProfile"]
     (period,) = filled["chargingSchedule"][0]["chargingSchedulePeriod"]
     assert period["limit"] == 5000
+
+
+def test_the_newest_values_go_into_a_profile_of_the_csms() -> None:
+    found = charging()
+    for source, watts in (("EMS", 9000.0), ("SO", 8000.0), ("EMS", 7000.0)):
+        found.fact(ExternalLimit(source=source, evse_id=1, limit_w=watts))
+    left(found, 1)
+    assert filled(found, 1)["limit"] == 7000
+
+
+def test_each_schedule_is_reported() -> None:
+    """K11.FR.02: later values may differ."""
+    found = charging()
+    for watts in (4000.0, 2000.0):
+        steps = (CommandStep(start_s=0, limit_w=5000.0), CommandStep(start_s=60, limit_w=watts))
+        found.fact(ExternalLimit(source="SO", schedule=steps))
+        assert reports(found) == [("NotifyChargingLimit", "SO", 0)]
+        found.wait(REPORT_S)
 
 
 @pytest.mark.parametrize("percent", [None, "10"])
@@ -378,3 +420,6 @@ def test_values_that_end_are_taken_out_of_the_profiles_at_their_place() -> None:
     assert (filled(found, 1)["limit"], limit(found)) == (4000, 4000)
     found.fact(ExternalLimit(source="EMS"))
     assert [filled(found, number)["limit"] for number in (1, 2)] == [4000, 5002], "those of the station had none"
+    found.ask("ClearChargingProfile", chargingProfileId=1)
+    found.fact(ExternalLimit(source="EMS", evse_id=1))
+    assert [each.profile.id for each in found.station.smart_charging.installed] == [2], "what is cleared stays away"
