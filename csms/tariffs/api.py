@@ -198,14 +198,12 @@ async def assign_tariff(call: Call, body: Assignment) -> tuple[Assignment, ...]:
 
     A driver's own plan stands before that of the driver's group, EVSE, station, site, and the one for all.
     """
-    others = (body.station_id, body.evse_id, body.token_type, body.id_token)
-    if (body.site_id or body.group_id) and (any(others) or (body.site_id and body.group_id)):
-        raise ApiError(400, "a site or a group of tokens has a plan by itself", "make an assignment for each")
+    scope = _scope(body)
 
     def write(connection: Connection, _before: object) -> None:
         if body.site_id:
             existing("site", site_store.site(connection, body.site_id))
-        rows.assign(connection, _scope(body), body.plan_id, call.now_ms)
+        rows.assign(connection, scope, body.plan_id, call.now_ms)
 
     after = await call.put(_assignments, write)
     call.services.feed.publish(TARIFFS_CHANGED, None, {"tariff": body.plan_id})
@@ -215,9 +213,10 @@ async def assign_tariff(call: Call, body: Assignment) -> tuple[Assignment, ...]:
 @delete("/tariff-assignments", Permission.WRITE_TARIFFS, problems=(404,))
 async def unassign_tariff(call: Call, parameters: WhichScope) -> None:
     """Delete the assignment of this scope."""
+    scope = _scope(parameters)
 
     def write(connection: Connection, _before: object) -> None:
-        if not rows.unassign(connection, _scope(parameters), call.now_ms):
+        if not rows.unassign(connection, scope, call.now_ms):
             raise missing("assignment")
 
     await call.change(_assignments, write)
@@ -250,6 +249,12 @@ def _whose(assignment: Assignment) -> str:
 
 
 def _scope(wanted: Assignment | WhichScope) -> Scope:
+    """Return a scope. Raises ApiError for what would be taken for a wider one."""
+    others = (wanted.station_id, wanted.evse_id, wanted.token_type, wanted.id_token)
+    if (wanted.site_id or wanted.group_id) and (any(others) or (wanted.site_id and wanted.group_id)):
+        raise ApiError(400, "a site or a group of tokens has a plan by itself", "make an assignment for each")
+    if wanted.id_token and not wanted.token_type:
+        raise ApiError(400, "token_type: an id_token has one")
     token = normalise(wanted.token_type, wanted.id_token) if wanted.token_type else ""
     place = Scope(station_id=wanted.station_id, evse_id=wanted.evse_id, token_type=wanted.token_type, id_token=token)
     return msgspec.structs.replace(place, site_id=wanted.site_id, group_id=wanted.group_id)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -113,8 +114,10 @@ async def test_a_price_plan_is_kept_assigned_and_charged(ask: ApiClient) -> None
     assert (await ask("GET", "/tariffs/flat")).json["energy"] == plan["energy"]
     for wrong, status in (
         ({"site_id": "none"}, 404), ({"site_id": "a", "group_id": "b"}, 400), ({"group_id": "b", "evse_id": 1}, 400),
+        ({"id_token": "0A"}, 400),  # would be for every driver
     ):  # fmt: skip
         assert (await ask("PUT", "/tariff-assignments", {"plan_id": "flat", **wrong})).status == status, wrong
+        assert (await ask("DELETE", f"/tariff-assignments?{urlencode(wrong)}")).status == status, wrong
     (group,) = (await ask("PUT", "/tariff-assignments", {"plan_id": "flat", "group_id": "fleet"})).json
     assert (group["group_id"], group["station_id"]) == ("fleet", "")
     assert (await ask("DELETE", "/tariffs/flat")).json["code"] == "plan_in_use"
