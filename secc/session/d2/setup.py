@@ -101,9 +101,13 @@ def session_setup(request: common.SessionSetupReq, stage: Fresh, context: Reques
 
 
 def _is_resumed(paused: Paused, context: RequestContext) -> bool:
-    """Return whether a request names the paused session of a vehicle of this edition."""
+    """Return whether a request names the paused session of a vehicle of this edition, which can go on: on this
+    connection it can be paid, and the charger served, as before [V2G2-741]."""
     asked = context.asked_session
-    return not paused.vehicle and not asks_for_new_session(asked) and is_same_session(paused.session_id, asked)
+    if paused.vehicle or asks_for_new_session(asked) or not is_same_session(paused.session_id, asked):
+        return False
+    served = {service for _, service in transfer_modes(context.config, None)}
+    return paused.service in served and bool(payment_options(replace(context, joined=paused)))
 
 
 @ISO2_HANDLERS.on_request(common.ServiceDiscoveryReq)

@@ -168,6 +168,24 @@ def test_a_paused_session_goes_on_with_its_own_contract(pki_2: PkiTree, same: bo
     assert second.session.vehicle is not None
 
 
+@pytest.mark.parametrize("change", [{"tls": False}, {"config": replace(BOTH, authorization=(Authorization.EIM,))}])
+def test_a_paused_session_that_cannot_be_paid_any_more_is_not_joined(pki_2: PkiTree, change: dict[str, Any]) -> None:
+    """The vehicle comes back without TLS, or the operator has changed the means meanwhile: it begins another session.
+    The charger had joined it, and had no option to list in its next response."""
+    first = ContractBench(pki_2).charge()
+    first.go("stop")
+    first.send(first.ask("SessionStopReq", charging_session=types.ChargingSession.Pause))
+    first.pass_time(2.0)
+    paused = first.commands(ports.SaveSession)[0].paused
+    second = ContractBench(pki_2, paused=paused, **change)
+    second.go("SupportedAppProtocolReq")
+    begun = second.send(second.ask("SessionSetupReq"), session_id=paused.session_id)
+    assert code(begun) == "OK_NewSessionEstablished"
+    assert second.commands(ports.ForgetSession)
+    options = second.go("ServiceDiscoveryReq").payment_option_list.payment_option
+    assert options == (types.PaymentOption.ExternalPayment,)
+
+
 class DerBench(ContractBench):
     """A vehicle that writes the values of its signatures in DER."""
 
