@@ -226,7 +226,8 @@ class EvccTester:
                 async with asyncio.timeout(self._bench.wait_s):
                     await came.wait()
             except TimeoutError:
-                return Seen(reached=False, trouble=f"no vehicle connected within {self._bench.wait_s:g} s")
+                waited = f"no vehicle connected within {self._bench.wait_s:g} s"
+                return Seen(reached=False, came=False, trouble=waited)
             return await found
 
     @contextlib.asynccontextmanager

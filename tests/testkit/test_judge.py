@@ -15,11 +15,12 @@ from v2g.iso15118.engine.sequence import State
 from v2g.pki.profile import Role
 from v2g.pki.verify import verify_chain
 from v2g_cli.conform.kit import means_of_files, means_of_tree
-from v2g_testkit.cases.case import Ask, Case, Expect, Result, Script, Seen, Verdict, judge
+from v2g_testkit.cases.case import Ask, Case, ChargerScript, Expect, Result, Script, Seen, Verdict, judge
 from v2g_testkit.cases.report import NOTICE, chosen, exit_code, junit
 from v2g_testkit.cases.secc_cases import secc_cases
 from v2g_testkit.cases.secc_probes import sdp_facts
 
+REACHES = Expect(reaches=True)
 REFUSED = Expect(codes=("FAILED_SequenceError",), closes=True)
 ANSWER = {"request": "ServiceDetailReq", "answer": "ServiceDetailRes", "code": "FAILED_SequenceError", "closed_s": 0.1}
 
@@ -108,11 +109,20 @@ def test_a_fault_on_the_way_fails_whatever_the_case_is_about() -> None:
         (Expect(no_facts=("b",)), Seen(facts=["b"]), Verdict.FAIL),
         (Expect(answered=False), Seen(request="AReq", answer="ARes"), Verdict.FAIL),
         (Expect(closes=False), Seen(closed_s=1.0), Verdict.FAIL),
-        (Expect(reaches=True), Seen(reached=False), Verdict.FAIL),
+        (REACHES, Seen(reached=False), Verdict.FAIL),
+        (REACHES, Seen(reached=False, came=False), Verdict.INCONCLUSIVE),
     ],
 )
 def test_every_expectation_can_be_missed(expect: Expect, seen: Seen, verdict: Verdict) -> None:
     assert judge(case(expect), [seen])[0] is verdict
+
+
+def test_a_vehicle_that_does_not_come_back_fails() -> None:
+    twice = Case(
+        id="EVCC-PAU-DC-x", title="", required="", charger_scripts=(ChargerScript(), ChargerScript(expect=REACHES))
+    )
+    gone = Seen(reached=False, came=False, trouble="no vehicle connected within 5 s")
+    assert judge(twice, [Seen(), gone]) == (Verdict.FAIL, gone.trouble)
 
 
 def test_what_sdp_answers_is_shown_in_words() -> None:

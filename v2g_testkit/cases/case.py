@@ -296,6 +296,8 @@ class Seen(msgspec.Struct, kw_only=True):
     """Observation of a device on one connection, or by one probe."""
 
     reached: bool = True
+    came: bool = True
+    """Whether a vehicle connected at all; one that does not begin has shown nothing, one that does not resume has."""
     state: str = ""
     """State of the conversation."""
     trouble: str = ""
@@ -382,7 +384,7 @@ def judge(case: Case, seen: list[Seen]) -> tuple[Verdict, str]:
             late = _wrong_time(expect, each) if expect.timely is not None else ""
             if late and not _wrong_time(expect, each, MEASURING_S + each.late_s):
                 return Verdict.INCONCLUSIVE, _own_fault(late, each)
-            if (late or expect.reaches) and not excused:
+            if (late or expect.reaches) and (each.came or outcomes) and not excused:
                 forbidden = (f"{WRONG}*", *expect.no_facts)
                 before = _listed(fact for fact in each.facts if any(fnmatchcase(fact, one) for one in forbidden))
                 return Verdict.FAIL, ", ".join(filter(None, (late, before, each.trouble)))
