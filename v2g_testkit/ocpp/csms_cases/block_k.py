@@ -12,47 +12,69 @@ K: Final[Block[CsmsTest]] = Block(profiles=("Smart Charging",), needs=("charging
 
 _BOTH: Final[tuple[Profile, ...]] = ("Smart Charging", "ISO 15118 Support")
 _LIMIT_W: Final = 6000.0
+_NAMES: Final = frozenset({"recurrencyKind", "transactionId"})
+"""Fields that a profile has only if it was asked for with them."""
+_VALID: Final = frozenset({"validFrom", "validTo"})
+
+
+def profile(
+    t: CsmsTest, *periods: Payload, purpose: str = "TxProfile", kind: str = "Absolute", duration: int = 0, **more: Any
+) -> Payload:
+    """Return a charging profile in W of these periods; `more` adds fields."""
+    schedule: Payload = {
+        "id": 1,
+        "chargingRateUnit": "W",
+        "chargingSchedulePeriod": [{"startPeriod": 0} | each for each in periods],
+    }
+    if duration:
+        schedule["duration"] = duration
+    if kind in ("Absolute", "Recurring"):
+        schedule["startSchedule"] = t.now()
+    return {
+        "id": 60,
+        "stackLevel": 1,
+        "chargingProfilePurpose": purpose,
+        "chargingProfileKind": kind,
+        "chargingSchedule": [schedule | more.pop("schedule", {})],
+        **more,
+    }
 
 
 def _profile(
     t: CsmsTest, purpose: str, kind: str = "Absolute", *, number: int = 1, limit: float = _LIMIT_W, **more: object
 ) -> Payload:
     """Return a charging profile of five minutes; `more` adds fields."""
-    schedule: Payload = {
-        "id": 1,
-        "chargingRateUnit": "W",
-        "duration": 300,
-        "chargingSchedulePeriod": [{"startPeriod": 0, "limit": limit}],
-    }
-    if kind != "Relative":
-        schedule["startSchedule"] = t.later(0)
-    return {
-        "id": number,
-        "stackLevel": 0,
-        "chargingProfilePurpose": purpose,
-        "chargingProfileKind": kind,
-        "chargingSchedule": [schedule],
-        **more,
-    }
+    return profile(
+        t, {"limit": limit}, purpose=purpose, kind=kind, duration=300, **{"id": number, "stackLevel": 0} | more
+    )
 
 
-async def _set(t: CsmsTest, requirement: str, evse: int, profile: Payload) -> Payload:
-    """Have the back end set a profile; return what it sent. Its number, times and schedule's number may differ."""
+async def sets(t: CsmsTest, requirement: str, evse: int, wanted: Payload) -> Payload:
+    """Have the back end set a profile; return what it sent. Raises Failed."""
     sent = await t.asked(
-        "SetChargingProfile", requirement, free=("chargingProfile",), evseId=evse, chargingProfile=profile
+        "SetChargingProfile", requirement, free=("chargingProfile",), evseId=evse, chargingProfile=wanted
     )
     found: Payload = sent["chargingProfile"]
-    for name in ("stackLevel", "chargingProfilePurpose", "chargingProfileKind", "recurrencyKind", "transactionId"):
-        same = found.get(name) == profile.get(name)
-        t.check(same, requirement, f"sets {name} {found.get(name)!r} instead of {profile.get(name)!r}")
-    (wanted,), (schedule, *others) = profile["chargingSchedule"], found["chargingSchedule"]
-    t.check(not others, requirement, f"sends {1 + len(others)} schedules")
-    for name in ("chargingRateUnit", "duration", "chargingSchedulePeriod"):
-        same = schedule.get(name) == wanted[name]
-        t.check(same, requirement, f"sets {name} {schedule.get(name)!r} instead of {wanted[name]!r}")
-    if profile["chargingProfileKind"] == "Absolute":
-        t.check("startSchedule" in schedule, requirement, "an absolute schedule has no startSchedule")
+    _is_profile(t, found, wanted, requirement)
     return found
+
+
+def _is_profile(t: CsmsTest, found: Payload, wanted: Payload, requirement: str) -> None:
+    """Raise Failed unless a profile is as it was asked for; its number, and that of its schedule, may differ."""
+    for name in (wanted.keys() | _NAMES) - {"id", "chargingSchedule", *_VALID}:
+        same = found.get(name) == wanted.get(name)
+        t.check(same, requirement, f"sets {name} {found.get(name)!r} instead of {wanted.get(name)!r}")
+    for name in _VALID & wanted.keys():
+        t.check(name in found, requirement, f"the profile has no {name}")
+        t.is_at(found[name], wanted[name], requirement)
+    (schedule,), (has, *others) = wanted["chargingSchedule"], found["chargingSchedule"]
+    t.check(not others, requirement, f"sends {1 + len(others)} schedules")
+    for name in schedule.keys() - {"id", "startSchedule"}:
+        same = covers(has.get(name), schedule[name])
+        t.check(same, requirement, f"sets {name} {has.get(name)!r} instead of {schedule[name]!r}")
+    if "startSchedule" in schedule:
+        t.check("startSchedule" in has, requirement, f"{wanted['chargingProfileKind']} without startSchedule")
+        t.is_now(has["startSchedule"], requirement)
 
 
 # -- set
@@ -67,7 +89,7 @@ def _sets(id: str, title: str, evse: int, purpose: str, kind: str = "Absolute", 
     async def script(t: CsmsTest) -> None:
         """The back end sends the profile as it was asked for, to the right EVSE."""
         validity: Payload = {"validFrom": t.later(0), "validTo": t.later(300)} if purpose == "TxDefaultProfile" else {}
-        await _set(t, "K01.FR.31", evse, _profile(t, purpose, kind, **validity, **more))
+        await sets(t, "K01.FR.31", evse, _profile(t, purpose, kind, **validity, **more))
 
 
 _sets("TC_K_01_CSMS", "TxDefaultProfile of an EVSE", 1, "TxDefaultProfile")
@@ -79,16 +101,16 @@ _sets("TC_K_19_CSMS", "Recurring profile", 1, "TxDefaultProfile", "Recurring", r
 @K.case("TC_K_04_CSMS", "Replace a profile", profiles=_BOTH)
 async def replace(t: CsmsTest) -> None:
     """The back end sends the changed profile under the same id."""
-    first = await _set(t, "K01.FR.31", 1, _profile(t, "TxDefaultProfile", limit=8000.0))
-    second = await _set(t, "K01.FR.31", 1, _profile(t, "TxDefaultProfile", number=first["id"]))
+    first = await sets(t, "K01.FR.31", 1, _profile(t, "TxDefaultProfile", limit=8000.0))
+    second = await sets(t, "K01.FR.31", 1, _profile(t, "TxDefaultProfile", number=first["id"]))
     t.check(first["id"] == second["id"], "K01.FR.31", f"replaces {first['id']} by {second['id']}")
 
 
 @K.case("TC_K_70_CSMS", "Two profiles")
 async def two_profiles(t: CsmsTest) -> None:
     """The back end sends profiles of two stack levels under different ids."""
-    first = await _set(t, "K01.FR.31", 1, _profile(t, "TxDefaultProfile"))
-    second = await _set(t, "K01.FR.31", 1, _profile(t, "TxDefaultProfile", number=2) | {"stackLevel": 1})
+    first = await sets(t, "K01.FR.31", 1, _profile(t, "TxDefaultProfile"))
+    second = await sets(t, "K01.FR.31", 1, _profile(t, "TxDefaultProfile", number=2) | {"stackLevel": 1})
     t.check(first["id"] != second["id"], "K01.FR.31", f"both profiles have the id {first['id']}")
 
 
@@ -96,7 +118,7 @@ async def two_profiles(t: CsmsTest) -> None:
 async def not_supported(t: CsmsTest) -> None:
     """The back end continues after the CALLERROR NotSupported."""
     t.answer("SetChargingProfile", CallError("NotSupported"))
-    await _set(t, "K01", 1, _profile(t, "TxDefaultProfile"))
+    await sets(t, "K01", 1, _profile(t, "TxDefaultProfile"))
     await t.call("Heartbeat")
 
 
@@ -104,7 +126,7 @@ async def not_supported(t: CsmsTest) -> None:
 async def tx_profile(t: CsmsTest) -> None:
     """The back end sends the profile to the EVSE of the transaction, with its transactionId."""
     transaction = await charging(t)
-    await _set(t, "K01.FR.03", 1, _profile(t, "TxProfile", "Relative", transactionId=transaction.id))
+    await sets(t, "K01.FR.03", 1, _profile(t, "TxProfile", "Relative", transactionId=transaction.id))
 
 
 @K.case("TC_K_37_CSMS", "Remote start with a profile", also="K05.FR.02", needs=("remote start with a profile",))
@@ -112,14 +134,15 @@ async def remote_start(t: CsmsTest) -> None:
     """The back end asks to start with a TxProfile without transactionId, and accepts the token in the events."""
     transaction = Transaction(t)
     wanted: Payload = {"idToken": t.declared.token.payload, "evseId": 1, "remoteStartId": t.next_id()}
-    profile = _profile(t, "TxProfile", "Relative")
+    wish = _profile(t, "TxProfile", "Relative")
     sent = await t.asked(
-        "RequestStartTransaction", "F01.FR.08", free=("chargingProfile",), chargingProfile=profile, **wanted
+        "RequestStartTransaction", "F01.FR.08", free=("chargingProfile",), chargingProfile=wish, **wanted
     )
     t.check("chargingProfile" in sent, "F01.FR.08", "starts without the profile")
     found = sent["chargingProfile"]
     t.equal(found["chargingProfilePurpose"], "TxProfile", "F01.FR.09", "the profile is a {}")
     t.check("transactionId" not in found, "F01.FR.11", "the profile names a transaction that does not exist yet")
+    _is_profile(t, found, wish, "F01.FR.08")
     info = {"remoteStartId": sent["remoteStartId"]}
     transaction.accepted(await transaction.event("Started", "RemoteStart", info=info, token=transaction.token))
 
@@ -216,7 +239,7 @@ _composite("TC_K_44_CSMS", "Composite schedule of the station", 0)
 async def no_transaction(t: CsmsTest) -> None:
     """The back end sends the TxProfile with a transactionId, and continues after the station has rejected it."""
     t.answer("SetChargingProfile", {"status": "Rejected", "statusInfo": {"reasonCode": "TxNotFound"}})
-    await _set(t, "K01.FR.03", 1, _profile(t, "TxProfile", "Relative", transactionId="no-transaction"))
+    await sets(t, "K01.FR.03", 1, _profile(t, "TxProfile", "Relative", transactionId="no-transaction"))
     await t.call("Heartbeat")
 
 
@@ -261,41 +284,6 @@ async def external_constraints(t: CsmsTest) -> None:
 OF_21: Final[Fields] = {"profiles": ("Smart Charging",), "versions": ("2.1",)}
 K_21: Final[Block[CsmsTest]] = Block(**OF_21, needs=("charging profiles",), booted=True)
 _NEEDS: Final = ("charging profiles",)
-
-
-def profile(t: CsmsTest, *periods: Payload, purpose: str = "TxProfile", kind: str = "Absolute", **more: Any) -> Payload:
-    """Return a charging profile in W of these periods; `more` adds fields."""
-    schedule: Payload = {
-        "id": 1,
-        "chargingRateUnit": "W",
-        "chargingSchedulePeriod": [{"startPeriod": 0} | each for each in periods],
-    }
-    if kind == "Absolute":
-        schedule["startSchedule"] = t.later(0)
-    return {
-        "id": 60,
-        "stackLevel": 1,
-        "chargingProfilePurpose": purpose,
-        "chargingProfileKind": kind,
-        "chargingSchedule": [schedule | more.pop("schedule", {})],
-        **more,
-    }
-
-
-async def sets(t: CsmsTest, requirement: str, evse: int, wanted: Payload) -> Payload:
-    """Have the back end set a profile; return what it sent. Its number and times may differ. Raises Failed."""
-    sent = await t.asked(
-        "SetChargingProfile", requirement, free=("chargingProfile",), evseId=evse, chargingProfile=wanted
-    )
-    found: Payload = sent["chargingProfile"]
-    for name in wanted.keys() - {"id", "chargingSchedule"}:
-        same = found.get(name) == wanted[name]
-        t.check(same, requirement, f"sets {name} {found.get(name)!r} instead of {wanted[name]!r}")
-    (schedule,) = wanted["chargingSchedule"]
-    for name in schedule.keys() - {"id", "startSchedule"}:
-        has = found["chargingSchedule"][0].get(name)
-        t.check(covers(has, schedule[name]), requirement, f"sets {name} {has!r} instead of {schedule[name]!r}")
-    return found
 
 
 def _case_of_profile(number: int, title: str, *requirements: str, evse: int = 1, **of: Any) -> None:
