@@ -85,6 +85,8 @@ class EvseSessions(TransactionEvents):
             self.changed(evse, before, "CablePluggedIn")
         else:
             self._pulled(evse, connector)
+            if self._k.model.flag("TxCtrlr.StopTxOnEVSideDisconnect"):  # E09.FR.01: also if nobody was authorized
+                before |= {"Authorized"}
             self.changed(evse, before, "EVCommunicationLost")
             if evse.record is None:
                 evse.authorization = None
@@ -98,7 +100,7 @@ class EvseSessions(TransactionEvents):
             evse.authorization = None
             if self._k.model.flag("OCPPCommCtrlr.UnlockOnEVSideDisconnect"):  # E09.FR.02, .03
                 self.unlock(evse)
-        elif evse.record is not None and connector.fixed_cable and evse.authorization is not None:  # E10.FR.02
+        elif evse.record is not None and (connector.fixed_cable or evse.authorization is None):  # E10.FR.02
             self.await_vehicle(evse)
 
     def bay(self, fact: Bay) -> None:
@@ -165,8 +167,11 @@ class EvseSessions(TransactionEvents):
     def end_authorization(
         self, evse: Evse, trigger: TriggerReason, reason: Reason, id_token: IdToken | None = None
     ) -> None:
-        """End the authorization of an EVSE: by the driver, the CSMS or a timeout (E05 to E07, F03)."""
-        before = evse.conditions()
+        """End the authorization of an EVSE: by the driver, the CSMS or a timeout (E05 to E07, F03).
+
+        A transaction that nobody was authorized for ends as others do.
+        """
+        before = evse.conditions() | {"Authorized"}
         evse.authorization = None
         evse.reason = reason
         if evse.record is None or evse.plugged is not None:  # else it still ends when no vehicle comes
