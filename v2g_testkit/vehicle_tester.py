@@ -227,7 +227,7 @@ class EvccTester:
                     await came.wait()
             except TimeoutError:
                 waited = f"no vehicle connected within {self._bench.wait_s:g} s"
-                return Seen(reached=False, came=False, trouble=waited)
+                return Seen(reached=False, began=False, trouble=waited)
             return await found
 
     @contextlib.asynccontextmanager

@@ -339,6 +339,11 @@ def of_voltage(request: DC_ChargeParameterDiscoveryReq) -> DC_ChargeParameterDis
     return msgspec.structs.replace(request, dc_cpd_req_energy_transfer_mode=mode)
 
 
+def in_loop(request: DC_ChargeLoopReq, **changes: Any) -> DC_ChargeLoopReq:
+    mode = msgspec.structs.replace(request.cl_req_control_mode, **changes)
+    return msgspec.structs.replace(request, cl_req_control_mode=mode)
+
+
 def of_loop(request: DC_ChargeLoopReq) -> DC_ChargeLoopReq:
     targets = {"ev_target_current": number(5), "ev_target_voltage": number(350)}
     mode = Scheduled_DC_CLReqControlMode(**targets)
@@ -355,8 +360,11 @@ def of_loop(request: DC_ChargeLoopReq) -> DC_ChargeLoopReq:
         ("DC_ChargeParameterDiscoveryReq", of_voltage, "states EVMinimumVoltage -280"),
         ("PowerDeliveryReq", of_schedule, "states its power profile in another control mode"),
         ("DC_ChargeLoopReq", of_loop, "states Scheduled_DC_CLReqControlMode in its loop"),
+        ("DC_ChargeLoopReq", partial(in_loop, ev_maximum_charge_power=number(-5)), "states EVMaximumChargePower -5"),
+        ("DC_ChargeLoopReq", partial(in_loop, ev_minimum_voltage=number(990)), "states EVMinimumVoltage 990 above its"),
+        ("DC_ChargeLoopReq", partial(in_loop, ev_maximum_energy_request=number(0)), " Wh, 0 Wh, least to most"),
     ],
-    ids=["soc", "energies", "limits", "voltage", "profile", "loop"],
+    ids=["soc", "energies", "limits", "voltage", "profile", "loop", "loop-power", "loop-limits", "loop-energies"],
 )
 def test_a_vehicle_that_contradicts_itself_is_noticed(
     pki: PkiTree, name: str, change: Callable[[Any], Any], found: str

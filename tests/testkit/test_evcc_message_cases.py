@@ -16,6 +16,7 @@ from tests.io.tls.support import pki_2
 from tests.testkit.evcc_rig import EvccRig
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d2 import schedules as d2_schedules
+from v2g.iso15118.d2.messages.data_types import ChargeProgress
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.din.messages import data_types as din
 from v2g.iso15118.engine.power_schedule import Step
@@ -225,6 +226,9 @@ def test_a_vehicle_that_stays_in_state_c_after_a_failure_is_noticed(pki_2: PkiTr
     assert result.found == "does not show state B"
 
 
+CHARGE = "ChargeParameterDiscoveryReq"
+
+
 def _amount(name: str, message: str, **number: int) -> Callable[[Any], Any]:
     def changed(body: Any) -> Any:
         if type(body).__name__ != message:
@@ -242,6 +246,22 @@ def _current_in_volts(body: Any) -> Any:
         return body
     current = body.ev_target_current
     return replace(body, ev_target_current=replace(current, unit=type(current.unit)("V")))
+
+
+def _status(message: str, **status: Any) -> Callable[[Any], Any]:
+    def changed(body: Any) -> Any:
+        if type(body).__name__ != message:
+            return body
+        now = body.dc_ev_status
+        if name := status.get("error"):
+            return replace(body, dc_ev_status=replace(now, ev_error_code=type(now.ev_error_code)(name)))
+        return replace(body, dc_ev_status=replace(now, **status))
+
+    return changed
+
+
+def _of(message: str, **fields: Any) -> Callable[[Any], Any]:
+    return lambda body: replace(body, **fields) if type(body).__name__ == message else body
 
 
 def _mode(chosen: str) -> Callable[[Any], Any]:
@@ -290,9 +310,22 @@ def _plan(**more: Any) -> Callable[[Any], Any]:
         (_mode("DC_core"), "selects DC_core, which is not offered"),
         (_plan(power_w=11_000, number=99), "selects schedule 99, which is not offered"),
         (_plan(power_w=20_000, number=1), "states a charging profile of 20000 W, PMax is 11000 W"),
+        (
+            _status("PreChargeReq", error="FAILED_RESSTemperatureInhibit"),
+            "states EVErrorCode FAILED_RESSTemperatureInhibit in a PreChargeReq that goes on",
+        ),
+        (_status("CurrentDemandReq", ev_ready=False), "states that it is not ready in a CurrentDemandReq that goes on"),
+        (_of("CurrentDemandReq", charging_complete=True), "states that charging is complete in a CurrentDemandReq"),
+        (_amount("ev_target_voltage", "CurrentDemandReq", value=0), "states EVTargetVoltage 0 for "),
+        (_amount("ev_maximum_power_limit", CHARGE, value=0), "states EVMaximumPowerLimit 0"),
+        (_amount("ev_energy_request", CHARGE, value=9_000, multiplier=2), "states EVEnergyRequest 900000, its EVEner"),
+        (_of("SessionSetupReq", evcc_id=bytes(6)), "states an EVCCID of zeros"),
     ],
-    ids=["voltage", "no-voltage", "current", "maximum", "no-current", "unit", "mode", "pins", "schedule", "profile"],
-)
+    ids=[
+        "voltage", "no-voltage", "current", "maximum", "no-current", "unit", "mode", "pins", "schedule", "profile",
+        "error", "not-ready", "complete", "zero-voltage", "no-power", "energy", "evcc-id",
+    ],
+)  # fmt: skip
 def test_a_vehicle_that_asks_for_more_than_it_bears_or_is_offered_fails(
     pki_2: PkiTree, base: type[MessageVehicle], edition: Edition, change: Callable[[Any], Any], found: str
 ) -> None:
@@ -303,6 +336,28 @@ def test_a_vehicle_that_asks_for_more_than_it_bears_or_is_offered_fails(
     (case,) = (each for each in cases_of(edition) if "-RUN-" in each.id and each.id.endswith("-EIM"))
     result = EvccRig(pki_2, Family.DC, edition=edition, kind=Changed).run(case)
     assert (result.verdict, found in result.found) == (Verdict.FAIL, True), result.found
+
+
+@pytest.mark.parametrize(
+    ("payment", "change", "found"),
+    [
+        ("PnC", _of("PaymentDetailsReq", emaid="DEXXXC00000009"), "states eMAID DEXXXC00000009, its certificate is of"),
+        ("EIM", _of(CHARGE, max_entries_sa_schedule_tuple=0), "states MaxEntriesSAScheduleTuple 0"),
+        ("EIM", _of("PowerDeliveryReq", charge_progress=ChargeProgress.Stop), "the session without a charge loop"),
+    ],
+    ids=["emaid", "entries", "no-energy"],
+)  # fmt: skip
+def test_a_vehicle_of_iso_15118_2_that_contradicts_itself_is_noticed(
+    pki_2: PkiTree, payment: str, change: Callable[[Any], Any], found: str
+) -> None:
+    class Changed(Vehicle2):
+        def _send_body(self, body: Any, signature: Any = None) -> None:
+            super()._send_body(change(body), signature)
+
+    (case,) = chosen(cases_of(Edition.ISO2), [f"EVCC-RUN-2-DC-{payment}"])
+    result = EvccRig(pki_2, Family.DC, edition=Edition.ISO2, kind=Changed).run(case)
+    assert found in result.found
+    assert result.verdict is (Verdict.INCONCLUSIVE if "charge loop" in found else Verdict.FAIL), "it shows little"
 
 
 @pytest.mark.parametrize("mode", ["AC_single_phase_core", "AC_three_phase_core"])

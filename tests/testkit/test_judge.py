@@ -110,7 +110,7 @@ def test_a_fault_on_the_way_fails_whatever_the_case_is_about() -> None:
         (Expect(answered=False), Seen(request="AReq", answer="ARes"), Verdict.FAIL),
         (Expect(closes=False), Seen(closed_s=1.0), Verdict.FAIL),
         (REACHES, Seen(reached=False), Verdict.FAIL),
-        (REACHES, Seen(reached=False, came=False), Verdict.INCONCLUSIVE),
+        (REACHES, Seen(reached=False, began=False), Verdict.INCONCLUSIVE),
     ],
 )
 def test_every_expectation_can_be_missed(expect: Expect, seen: Seen, verdict: Verdict) -> None:
@@ -121,7 +121,7 @@ def test_a_vehicle_that_does_not_come_back_fails() -> None:
     twice = Case(
         id="EVCC-PAU-DC-x", title="", required="", charger_scripts=(ChargerScript(), ChargerScript(expect=REACHES))
     )
-    gone = Seen(reached=False, came=False, trouble="no vehicle connected within 5 s")
+    gone = Seen(reached=False, began=False, trouble="no vehicle connected within 5 s")
     assert judge(twice, [Seen(), gone]) == (Verdict.FAIL, gone.trouble)
 
 

@@ -296,8 +296,8 @@ class Seen(msgspec.Struct, kw_only=True):
     """Observation of a device on one connection, or by one probe."""
 
     reached: bool = True
-    came: bool = True
-    """Whether a vehicle connected at all; one that does not begin has shown nothing, one that does not resume has."""
+    began: bool = True
+    """Whether a vehicle connected, and in a whole session let energy flow; else it has shown little."""
     state: str = ""
     """State of the conversation."""
     trouble: str = ""
@@ -374,7 +374,7 @@ def judge(case: Case, seen: list[Seen]) -> tuple[Verdict, str]:
     expects = [each.expect for each in case.scripts] + [each.expect for each in case.charger_scripts] or [case.expect]
     opened = any(each.open for each in expects)
     excused = bool(case.open) and not opened  # if one script is open, the others are not
-    outcomes, agreed = [], True
+    outcomes, agreed = list[str](), True
     for expect, each in zip(expects, seen, strict=False):
         if each.absent:
             return Verdict.NOT_APPLICABLE, each.absent
@@ -384,10 +384,11 @@ def judge(case: Case, seen: list[Seen]) -> tuple[Verdict, str]:
             late = _wrong_time(expect, each) if expect.timely is not None else ""
             if late and not _wrong_time(expect, each, MEASURING_S + each.late_s):
                 return Verdict.INCONCLUSIVE, _own_fault(late, each)
-            if (late or expect.reaches) and (each.came or outcomes) and not excused:
+            if (late or expect.reaches) and not excused:
                 forbidden = (f"{WRONG}*", *expect.no_facts)
                 before = _listed(fact for fact in each.facts if any(fnmatchcase(fact, one) for one in forbidden))
-                return Verdict.FAIL, ", ".join(filter(None, (late, before, each.trouble)))
+                if late or before or each.began or outcomes:  # one that does not come again has shown enough
+                    return Verdict.FAIL, ", ".join(filter(None, (late, before, each.trouble)))
             return Verdict.INCONCLUSIVE, each.trouble or each.summary
         complained = complaint(expect, each)
         wrong = complained and complaint(expect, each, MEASURING_S + each.late_s)

@@ -29,6 +29,8 @@ _SERVICES: Final = {Family.AC: (ServiceId.AC, ServiceId.AC_BPT), Family.DC: (Ser
 _NAMESPACES: Final = {Family.AC: AC.uri, Family.DC: DC.uri}
 _POWER_W: Final = 11_000
 _DYNAMIC, _SCHEDULED = 2, 1
+_SIGNED: Final = ("discharge", "energy", "present", "reactive", "v2x")
+"""Parts of names of what may be below zero."""
 _TUPLE: Final = 1
 """Id of the only schedule that is offered."""
 
@@ -176,8 +178,16 @@ class Responses(ScriptedResponses):
         if least is not None and wanted is not None and least > wanted:
             self.facts.append(f"states a MinimumSOC of {least} %, its TargetSOC is {wanted} %")
 
+    def _check_limits(self, stated: Element) -> None:
+        """Record limits below zero, and minima above their maxima; those of discharging may have either sign."""
+        above = (each for each in limits(stated) if "above" in each and not ("Discharge" in each and "-" in each))
+        self.facts += [f"states {each}" for each in (*above, *negative(stated, _SIGNED))]
+
     def _check_mode(self, mode: Element) -> None:
-        """Record a loop in another control mode or direction than is selected."""
+        """Record a loop in another control mode or direction than is selected, or with needs and limits that cannot
+        be."""
+        self._check_needs(mode)
+        self._check_limits(mode)
         both = self.service == _SERVICES[self.family][1]
         direction = "DER_" if self.der else "BPT_" if both else ""
         control = "Scheduled" if self.scheduled else "Dynamic"
@@ -235,8 +245,7 @@ class Responses(ScriptedResponses):
         asked = request.dc_cpd_req_energy_transfer_mode
         both = isinstance(asked, dc.BPT_DC_CPDReqEnergyTransferMode)
         self._check_direction(both=both)
-        above = (each for each in limits(asked) if "above" in each)
-        self.facts += [f"states {each}" for each in (*above, *negative(asked, ("discharge",)))]
+        self._check_limits(asked)
         if not both:
             return {"dc_cpd_res_energy_transfer_mode": dc.DC_CPDResEnergyTransferMode(**charge)}
         discharge = {
@@ -310,6 +319,7 @@ class Responses(ScriptedResponses):
             self.facts.append("states limits of another service than it has selected")
         if not of_der:
             self._check_direction(both=both)
+            self._check_limits(asked)
         if not both:
             return {"ac_cpd_res_energy_transfer_mode": ac.AC_CPDResEnergyTransferMode(**charge)}
         discharge = _phases("evse_maximum_discharge_power", _POWER_W / 3) | _phases("evse_minimum_discharge_power", 0)

@@ -288,6 +288,10 @@ class ScriptedCharger(Session):
             self.seen.closed_s = self._time.now - self._stimulus_at
             self._finish()
         elif self.state in (State.ENDED, State.PAUSED) and not self._script.at:
+            if not self._loops:
+                self.seen.began = False
+                self._trouble("it ended the session without a charge loop")
+                return
             assert self._answered_at is not None
             self.seen.reached, self.seen.closed_s = True, self._time.now - self._answered_at
             self._finish()

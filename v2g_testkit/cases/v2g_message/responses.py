@@ -28,10 +28,10 @@ from v2g.iso15118.engine.physical_values import Rounding, Writer, millivolts
 from v2g.iso15118.engine.power_schedule import DAY_S, PowerSchedule, Step
 from v2g.iso15118.engine.xmldsig import Signature
 from v2g.iso15118.v2g_message import ChargeParameterDiscoveryReq, PowerDeliveryReq, PreChargeReq
-from v2g.pki.certificates import load_certificate
+from v2g.pki.certificates import emaid_of, is_same_contract, load_certificate
 from v2g.pki.keys import PublicKey
 from v2g.typed_json import Fields
-from v2g_testkit.cases.quantities import negative, wrong_units
+from v2g_testkit.cases.quantities import amount, negative, numbers, wrong_units
 from v2g_testkit.cases.scripted_charger import ScriptedResponses
 from v2g_testkit.cases.v2g_message.requests import MAJOR
 
@@ -41,6 +41,9 @@ EVSE_ID: Final = "DE*V2G*ECONFORM1"
 
 MODES: Final = {Family.AC: ("AC_three_phase_core", "AC_single_phase_core"), Family.DC: ("DC_extended",)}
 """Energy transfer modes on offer; a vehicle of one phase charges at three, too."""
+
+_PAIRS: Final = (("ev_min_current", "ev_max_current"), ("ev_energy_request", "ev_energy_capacity"))
+"""Numbers of which the first is not above the second."""
 
 _PLAN: Final = PowerSchedule((Step(0, POWER_W),), DAY_S)
 
@@ -72,7 +75,42 @@ class MessageResponses(ScriptedResponses):
 
     def _excess(self, request: Element) -> Iterator[str]:
         yield from super()._excess(request)
-        yield from (f"states {each}" for each in (*wrong_units(request), *negative(request)))
+        found = *wrong_units(request), *negative(request), *self._against_itself(request)
+        yield from (f"states {each}" for each in found)
+
+    def _against_itself(self, request: Any) -> Iterator[str]:
+        """Yield what a request says against what it asks for, and what no vehicle can be."""
+        if any(getattr(request, "evcc_id", b"")) < bool(getattr(request, "evcc_id", b"")):
+            yield "an EVCCID of zeros"
+        if getattr(request, "max_entries_sa_schedule_tuple", None) == 0:
+            yield "MaxEntriesSAScheduleTuple 0"
+        limits = getattr(request, "ev_charge_parameter", None)
+        if limits is not None:
+            found = {name: (shown, amount(number)) for name, shown, number in numbers(limits)}
+            yield from (f"{shown} 0" for name, (shown, value) in found.items() if "max" in name and not value)
+            for less, more in _PAIRS:
+                if less in found and more in found and found[less][1] > found[more][1]:
+                    (shown, value), (most, bound) = found[less], found[more]
+                    yield f"{shown} {value:g}, its {most} is {bound:g}"
+        yield from self._of_status(request)
+
+    def _of_status(self, request: Any) -> Iterator[str]:
+        """Yield what the status of a vehicle says against its wish to begin or to continue with energy."""
+        name = type(request).__name__
+        part = getattr(request, "ev_power_delivery_parameter", request)
+        status = getattr(part, "dc_ev_status", None)
+        current: Any = getattr(request, "ev_target_current", None)
+        goes_on = not self._stops(request) if name == "PowerDeliveryReq" else name in ("CableCheckReq", "PreChargeReq")
+        if status is None or not (goes_on or (name == "CurrentDemandReq" and current.value > 0)):
+            return
+        if status.ev_error_code.name not in ("NO_ERROR", "NoData"):
+            yield f"EVErrorCode {status.ev_error_code.name} in a {name} that goes on"
+        if not status.ev_ready and name != "CableCheckReq":
+            yield f"that it is not ready in a {name} that goes on"
+        if getattr(part, "charging_complete", False):
+            yield f"that charging is complete in a {name} that goes on"
+        if name == "CurrentDemandReq" and not request.ev_target_voltage.value:
+            yield f"EVTargetVoltage 0 for {amount(current):g} A"
 
     def _ongoing_once(self, name: str) -> Any:
         return self.types.EVSEProcessing.Finished if self._asked_before(name) else self.types.EVSEProcessing.Ongoing
@@ -247,7 +285,10 @@ class ContractResponses2(Responses2):
 
     def _PaymentDetailsReq(self, request: common_2.PaymentDetailsReq) -> Fields:
         try:
-            self._key = load_certificate(request.contract_signature_cert_chain.certificate).public_key()  # type: ignore[assignment]
+            contract = load_certificate(request.contract_signature_cert_chain.certificate)
+            self._key = contract.public_key()  # type: ignore[assignment]
+            if not is_same_contract(request.emaid, of := emaid_of(contract)):
+                self.facts.append(f"states eMAID {request.emaid}, its certificate is of {of}")
         except (CertificateError, ValueError):
             self.facts.append("sends a certificate that cannot be read")
         return {"gen_challenge": self.challenge, "evse_time_stamp": self.utc_s}
