@@ -83,6 +83,12 @@ def find_plan(connection: Connection, wanted: Scope, at_ms: int | None = None) -
     return plan(connection, max(found).plan_id) if found else None
 
 
+def find_driver_plan(connection: Connection, wanted: Scope) -> PricePlan | None:
+    """Return the driver's own plan or that of the driver's group, None for that of the place (I08.FR.01)."""
+    best = max(_assigned(connection, wanted, plan_assignments, plans_of_many), default=None)
+    return plan(connection, best.plan_id) if best is not None and best.rank[0] else None
+
+
 def _assigned(connection: Connection, wanted: Scope, *tables: Table) -> list[_Assigned]:
     """Return which assignments apply: of a place and a driver, or with a `kind` of many of them."""
     rows = [row for table in tables for row in connection.execute(_around(table, wanted))]

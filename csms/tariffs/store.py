@@ -13,11 +13,12 @@ from csms.reservations import store as reservations
 from csms.settlements.rules import PriceStep
 from csms.settlements.tables import price_deliveries
 from csms.tariffs.plans import Scope as Scope
+from csms.tariffs.plans import find_driver_plan as find_driver_plan
 from csms.tariffs.plans import find_plan as find_plan
-from csms.tariffs.plans import group_of, plans_by_id, scope_of
 from csms.tariffs.plans import plan as plan
 from csms.tariffs.plans import plans as plans
 from csms.tariffs.plans import plans_at as plans_at
+from csms.tariffs.plans import plans_by_id, scope_of
 from csms.tariffs.plans import plans_of as plans_of
 from csms.tariffs.plans import wrong_zones as wrong_zones
 from csms.tariffs.tables import (
@@ -121,17 +122,6 @@ def any_assigned(connection: Connection) -> bool:
     """Return whether any plan is assigned."""
     columns = (plan_assignments.c.plan_id, plans_of_many.c.plan_id, transaction_plans.c.id)
     return any(connection.execute(select(each).limit(1)).scalar() is not None for each in columns)
-
-
-def find_driver_plan(connection: Connection, wanted: Scope) -> PricePlan | None:
-    """Return the driver's own plan or that of the driver's group, None for that of the place (I08.FR.01)."""
-    if not wanted.token_type:
-        return None
-    own = (plan_assignments.c.token_type == wanted.token_type) & (plan_assignments.c.id_token == wanted.id_token)
-    theirs = (plans_of_many.c.kind == "group") & (plans_of_many.c.name == group_of(connection, wanted))
-    queries = (select(plan_assignments.c.plan_id).where(own), select(plans_of_many.c.plan_id).where(theirs))
-    mine = any(connection.execute(each.limit(1)).scalar() is not None for each in queries)
-    return find_plan(connection, wanted) if mine else None
 
 
 def driver_plan_due(connection: Connection, station_id: str, transaction_id: str) -> PricePlan | None:

@@ -1,5 +1,6 @@
 """To whom a plan applies: the driver's own before the group's, and the narrower place before the wider."""
 
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from csms.db.store import Store
@@ -55,6 +56,12 @@ def test_each_narrower_scope_stands_before_the_wider_and_the_drivers_before_the_
         assert driver is not None
         assert driver.id == "group"
         assert tariffs.find_driver_plan(connection, Scope(station_id="CS-1")) is None
+        elsewhere = Scope(station_id="CS-2", token_type="Central", id_token="B")
+        tariffs.assign(connection, elsewhere, "own", 3)
+        assert tariffs.find_driver_plan(connection, elsewhere) is not None
+        here = replace(elsewhere, station_id="CS-1")
+        assert tariffs.find_driver_plan(connection, here) is None, "this station has its own for everybody"
+        assert tariffs.unassign(connection, elsewhere, 3)
         for _, scope, _ in reversed(ASSIGNED[:-1]):
             assert tariffs.any_assigned(connection)
             assert tariffs.unassign(connection, scope, 3)
