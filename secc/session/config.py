@@ -395,7 +395,9 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """With EIM, ask the back end whether the vehicle may charge by the MAC address that it announces in ISO 15118-2 or
     DIN 70121 (EVCCID; idToken of type MacAddress), while it waits for a card. Not secure: the address is sent in the
     clear and easily copied, and anyone who copies it charges at the owner's expense."""
-    supported_providers: tuple[str, ...] = ()
+    supported_providers: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=80)], ...], Meta(max_length=128)
+    ] = ()
     """Provider ids sent to the vehicle; an empty list names none and excludes none."""
     certificate_installation: bool = False
     """Offer to install contracts (CertificateInstallation), and in -2 to update them, while the back end is

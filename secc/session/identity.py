@@ -42,6 +42,11 @@ class Identity(msgspec.Struct, frozen=True):
     meter_certificate: bytes
     voltmeter_offset_mv: int = 0
 
+    @property
+    def meter_id(self) -> str:
+        """MeterID in messages, which has 32 characters at most: a certificate's common name may have 64."""
+        return self.meter_serial[:32]
+
 
 class Connection(msgspec.Struct, frozen=True):
     """Properties of a connection."""

@@ -46,6 +46,13 @@ def test_what_is_offered_twice_is_refused(twice: str) -> None:
         load_config(f"{LEAST}[charger]\n{twice}\n", name="secc.toml")
 
 
+@pytest.mark.parametrize("providers", [["p"] * 129, ["p" * 81], [""]])
+def test_providers_are_those_that_a_message_can_name(providers: list[str]) -> None:
+    """Of more, or longer ones, no AuthorizationSetupRes could be made: every vehicle was left without a response."""
+    with pytest.raises(ConfigError, match="supported_providers"):
+        load_config(f"{LEAST}[charger]\nsupported_providers = {providers}\n", name="secc.toml")
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [

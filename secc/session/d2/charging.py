@@ -254,7 +254,7 @@ def _meter_info(context: RequestContext) -> data_types.MeterInfo | None:
     if meter is None or meter.import_mwh < context.facts.meter_begin[0]:
         return None
     return data_types.MeterInfo(
-        meter_id=context.connection.identity.meter_serial[:32],
+        meter_id=context.connection.identity.meter_id,
         meter_reading=(meter.import_mwh - context.facts.meter_begin[0]) // 1000,
         sig_meter_reading=meter.signature,
         t_meter=meter.utc_ms // 1000,

@@ -207,7 +207,7 @@ def report_meter(
     charged_wh, exported_wh = energy_wh
     bidirectional = stage.selected.bidirectional or exported_wh > 0
     info = iso.MeterInfo(
-        meter_id=context.connection.identity.meter_serial,
+        meter_id=context.connection.identity.meter_id,
         charged_energy_reading_wh=charged_wh,
         bpt_discharged_energy_reading_wh=exported_wh if bidirectional else None,
         meter_signature=meter.signature,

@@ -102,6 +102,7 @@ class Bench(Shell):
             "tariff": self.tariff,
             "entropy": counter(),
             "meter": ports.MeterRead(utc_ms, 5_000_000, 2_000_000),
+            "identity": Identity("CS-1", "METER-0001", pki.chain("meter")[0]),
         }
         self.session = charger_session(
             self.config,
@@ -116,7 +117,6 @@ class Bench(Shell):
                 crls=options.pop("crls", ()),
                 central=options.pop("central", False),
             ),
-            identity=Identity("CS-1", "METER-0001", pki.chain("meter")[0]),
             **{**settings, **options},
         )
         self.auto |= {

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, EvseRating, SeccConfig, SignedDischargeConfig
+from secc.session.identity import Identity
 from secc.session.stages import Charging
 from tests.secc.session.bench import Bench, number
 from tests.secc.session.conftest import MakeBench
@@ -270,6 +271,13 @@ def test_the_meter_is_sent_first_on_request_and_for_this_session_only(looping: B
     assert (info.charged_energy_reading_wh, info.bpt_discharged_energy_reading_wh) == (1_234, 500)
     assert info.meter_signature == b"signature"
     assert info.meter_timestamp == looping.utc_ms // 1000
+
+
+def test_a_long_serial_number_is_cut_to_what_a_meter_id_holds(make_bench: MakeBench) -> None:
+    """A certificate's common name has up to 64 characters: no charge loop could be answered, in this edition only."""
+    bench = make_bench(identity=Identity("CS-1", "M" * 64, b"")).reach(State.POWER_DELIVERY)
+    bench.go("PowerDeliveryReq")
+    assert bench.go("DC_ChargeLoopReq").meter_info.meter_id == "M" * 32
 
 
 def test_a_meter_that_was_never_read_reports_nothing(make_bench: MakeBench) -> None:
