@@ -380,3 +380,14 @@ def test_ocpp_gets_the_hashes_that_it_describes(pki: PkiTree, algorithm: str) ->
     assert data.responder_url.endswith(".invalid/cpo")
     assert responder_url(x509.load_der_x509_certificate(pki.anchors("v2g")[0])) == ""
     assert ocsp_request_data(certificate, issuer).hash_algorithm == "SHA256"
+
+
+def test_an_answer_is_read_once_and_judged_at_each_time(pki: PkiTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A charger staples the same answer in every handshake, until it expires."""
+    read, times = ocsp.load_der_ocsp_response, list[bytes]()
+    monkeypatch.setattr(ocsp, "load_der_ocsp_response", lambda data: (times.append(data), read(data))[1])
+    answer = make_response(*pair(pki), signer(pki, "cpo/ocsp"), at=NOW, validity=timedelta(hours=5))
+    for hours in range(3):
+        check_ocsp(answer, *pair(pki), NOW + timedelta(hours=hours))
+    assert refusal(pki, answer, NOW + timedelta(hours=6)) == "expired"
+    assert times == [answer]

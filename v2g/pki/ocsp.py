@@ -1,5 +1,6 @@
 """OCSP (RFC 6960): creation and verification of a responder's answers, and the hash data of OCPP."""
 
+import functools
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -123,18 +124,7 @@ def check_ocsp(
         raise RevocationError("no OCSP answer", reason="missing")
     if len(response_der) > _MAX_RESPONSE_BYTES:
         raise RevocationError(f"OCSP answer has {len(response_der)} bytes", reason="malformed")
-    try:
-        response = ocsp.load_der_ocsp_response(response_der)
-        if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
-            raise RevocationError(f"OCSP responder answered {response.response_status.name}", reason="refused")
-        # Everything used later is parsed here once, so that only this function can meet bad encodings.
-        _ = response.certificates, response.responder_key_hash, response.responder_name
-        _ = response.signature_hash_algorithm, response.signature, response.tbs_response_bytes
-        for answer in response.responses:
-            _ = answer.certificate_status, answer.this_update_utc, answer.next_update_utc, answer.hash_algorithm
-            _ = answer.revocation_time_utc
-    except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm) as error:
-        raise RevocationError(f"not an OCSP answer: {error}", reason="malformed") from None
+    response = _parsed(response_der)
     signer = _signer(response, issuer, at)
     _check_signature(response, signer)
     answers = list(response.responses)
@@ -158,6 +148,23 @@ def check_ocsp(
                 )
             return
     raise RevocationError("the OCSP answer covers another certificate", reason="wrong_certificate")
+
+
+@functools.lru_cache(maxsize=16)  # a charger staples the same answer in each handshake, for a week
+def _parsed(response_der: bytes) -> ocsp.OCSPResponse:
+    try:
+        response = ocsp.load_der_ocsp_response(response_der)
+        if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+            raise RevocationError(f"OCSP responder answered {response.response_status.name}", reason="refused")
+        # Everything used later is parsed here once, so that only this function can meet bad encodings.
+        _ = response.certificates, response.responder_key_hash, response.responder_name
+        _ = response.signature_hash_algorithm, response.signature, response.tbs_response_bytes
+        for answer in response.responses:
+            _ = answer.certificate_status, answer.this_update_utc, answer.next_update_utc, answer.hash_algorithm
+            _ = answer.revocation_time_utc
+    except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm) as error:
+        raise RevocationError(f"not an OCSP answer: {error}", reason="malformed") from None
+    return response
 
 
 def _key_hash(certificate: x509.Certificate, algorithm: hashes.HashAlgorithm) -> bytes:
@@ -207,6 +214,7 @@ def _signer(response: ocsp.OCSPResponse, issuer: x509.Certificate, at: datetime)
     raise RevocationError("the OCSP answer is not signed by the issuer or its responder", reason="bad_signature")
 
 
+@functools.lru_cache(maxsize=16)  # of `_parsed`; refusals are not kept
 def _check_signature(response: ocsp.OCSPResponse, signer: x509.Certificate) -> None:
     key, algorithm = signer.public_key(), response.signature_hash_algorithm
     signature, data = response.signature, response.tbs_response_bytes
