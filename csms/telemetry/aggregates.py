@@ -9,14 +9,15 @@ have no aggregates: they stay no longer than raw records.
 """
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Final
 
 import msgspec
 
 WIDTHS_S: Final = (60, 900)
-"""Widths of the intervals; they begin at multiples since 1970 in UTC."""
+"""Widths of the intervals, each a multiple of the first; they begin at multiples since 1970 in UTC."""
 
-_WIDTHS_MS: Final = tuple(width_s * 1000 for width_s in WIDTHS_S)
+_NARROW_MS: Final = WIDTHS_S[0] * 1000
 
 LONGEST_HOLD_MS: Final = 3_660_000
 """Beyond the longest interval of keyframes a clock was set, or the gateway has slept: no value holds so long."""
@@ -121,20 +122,19 @@ class Aggregation:
         segment.last_seq = sample.seq
         at_ms, at = sample.at_ms, (sample.at_ms, sample.boot, sample.seq)
         values = {name: value for name, value in sample.values.items() if name not in UNAGGREGATED}
-        here = [self._interval(sample.ev, width_ms, at_ms) for width_ms in _WIDTHS_MS if values]
+        here = self._interval(sample.ev, WIDTHS_S[0], at_ms) if values else {}
         for name, value in values.items():
             if (before := segment.ends.get(name)) is None:
                 segment.begins[name] = at_ms
             else:
                 self._hold(boot, name, before, at_ms)
             segment.ends[name] = HeldSignal(value, at_ms, sample.seq)
-            for interval in here:
-                found = _value(interval, name, value, at)
-                found.total += value
-                found.number += 1
+            found = _value(here, name, value, at)
+            found.total += value
+            found.number += 1
 
     def finish(self) -> None:
-        """Join segments that follow one another."""
+        """Join segments that follow one another, and make the wider intervals of the narrow ones. To be called once."""
         for boot, segments in self.segments.items():
             segments.sort(key=lambda each: each.first_seq)
             joined: list[BootSegment] = []
@@ -153,23 +153,29 @@ class Aggregation:
                 else:
                     joined.append(each)
             segments[:] = joined
+        for (ev, _, at_ms), narrow in tuple(self.intervals.items()):
+            for width_s in WIDTHS_S[1:]:
+                wide = self._interval(ev, width_s, at_ms)
+                for name, part in narrow.items():
+                    if name in wide:
+                        wide[name].merge(part)
+                    else:
+                        wide[name] = copy(part)
 
     def _hold(self, boot: Boot, name: str, each: HeldSignal, until_ms: int) -> None:
         ev, number = boot
         if until_ms - each.at_ms > LONGEST_HOLD_MS:
             return
-        for width_ms in _WIDTHS_MS:
-            at_ms = each.at_ms
-            while at_ms < until_ms:
-                end_ms = min(until_ms, at_ms - at_ms % width_ms + width_ms)
-                interval = self._interval(ev, width_ms, at_ms)
-                found = _value(interval, name, each.value, (at_ms, number, each.seq))
-                found.integral += each.value * (end_ms - at_ms)
-                found.held_ms += end_ms - at_ms
-                at_ms = end_ms
+        at_ms = each.at_ms
+        while at_ms < until_ms:
+            end_ms = min(until_ms, at_ms - at_ms % _NARROW_MS + _NARROW_MS)
+            found = _value(self._interval(ev, WIDTHS_S[0], at_ms), name, each.value, (at_ms, number, each.seq))
+            found.integral += each.value * (end_ms - at_ms)
+            found.held_ms += end_ms - at_ms
+            at_ms = end_ms
 
-    def _interval(self, ev: str, width_ms: int, at_ms: int) -> dict[str, Aggregate]:
-        place = ev, width_ms // 1000, at_ms - at_ms % width_ms
+    def _interval(self, ev: str, width_s: int, at_ms: int) -> dict[str, Aggregate]:
+        place = ev, width_s, at_ms - at_ms % (width_s * 1000)
         if (found := self.intervals.get(place)) is None:
             found = self.intervals[place] = {}
         return found
