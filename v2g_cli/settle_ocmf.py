@@ -49,7 +49,10 @@ def verify(
     ],
     key: Annotated[
         list[str] | None,
-        typer.Option("--key", help="The meter's public key, or a file that has it; several if any may have signed."),
+        typer.Option(
+            "--key",
+            help="The meter's public key or certificate, or a file that has it; several if any may have signed.",
+        ),
     ] = None,
     meter: Annotated[str, typer.Option("--meter", help="Serial number of the meter that must have signed.")] = "",
     transaction: Annotated[
@@ -87,7 +90,8 @@ def verify(
                 say(line)
     wrong = sum(each.verdict != "verified" for each in judged)
     if wrong:
-        raise VerificationError(f"{wrong} of {len(judged)} records not verified", where=str(files[0]))
+        hint = "--key KEY, the meter's public key" if any(each.verdict == "no_key" for each in judged) else ""
+        raise VerificationError(f"{wrong} of {len(judged)} records not verified", where=str(files[0]), hint=hint)
     if any(each.key_source != "given" for each in judged):
         raise typer.Exit(OWN_KEY_ONLY)
 
@@ -108,7 +112,7 @@ def _key(written: str) -> "MeterKey":
         return read_key(text)
     except CodecError as error:
         where, missing = (f"--key: {written}", "") if is_file else ("--key", "; no file has this name")
-        hint = f"base64, hex or PEM of the key, or a file with it{missing}"
+        hint = f"base64, hex or PEM of the key or its certificate, or a file with it{missing}"
         raise ConfigError(f"{where}: {error}", hint=hint) from None
 
 

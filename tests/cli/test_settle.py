@@ -72,6 +72,14 @@ def test_all_bundles_are_judged_though_one_is_broken(v2g: Run, bundle: Path, tmp
     assert (refused.code, "--corrections" in refused.errors) == (2, True)
 
 
+def test_a_bundles_readings_are_verified_by_its_meters_certificates(v2g: Run, bundle: Path) -> None:
+    readings = bundle / "ocmf_import.txt"
+    done = v2g("settle", "ocmf", "verify", str(readings))
+    assert (done.code, "--key KEY, the meter's public key" in done.errors) == (9, True)
+    done = v2g("settle", "ocmf", "verify", str(readings), "--key", str(bundle / "meter_chain.pem"))
+    assert (done.code, done.errors) == (0, "")
+
+
 @pytest.mark.long
 def test_a_receipt_is_written_once_in_the_language_and_zone_asked_for(v2g: Run, bundle: Path, tmp_path: Path) -> None:
     out = tmp_path / "receipt.html"

@@ -62,7 +62,7 @@ def test_each_verdict_has_its_words(v2g: Run, tmp_path: Path) -> None:
         assert done.code == 9
         assert f"record 1: {words}" in done.output
         assert "\x1b" not in done.output
-        assert done.errors == f"v2g: {file}: 1 of 1 records not verified\n"
+        assert done.errors.startswith(f"v2g: {file}: 1 of 1 records not verified\n")
 
 
 def test_begin_and_end_may_be_in_two_files_in_order(v2g: Run, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Final, Literal
 
 import msgspec
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -114,8 +115,8 @@ class MeterKey(msgspec.Struct, frozen=True):
 
 
 def read_key(written: str) -> MeterKey:
-    """Return a key from base64, base32 or hex of DER or of a point, from PEM, and from OCPP's `oca:base16:asn1:` and
-    `oca:base64:asn1:`, themselves in base64 or not. Raises CodecError.
+    """Return a key from base64, base32 or hex of DER or of a point, from PEM, also of its certificate or chain, and
+    from OCPP's `oca:base16:asn1:` and `oca:base64:asn1:`, themselves in base64 or not. Raises CodecError.
     """
     if len(written) > _MOST_TEXT:
         raise CodecError(f"a meter's public key of {len(written)} characters")
@@ -168,9 +169,14 @@ def _key(octets: bytes) -> MeterKey | None:
         if octets.startswith(start):
             return _on_its_curve(octets[len(start) :], (_SECP192K1,))
     if octets[:1] == b"\x30" or b"-----BEGIN" in octets:
-        load = serialization.load_der_public_key if octets[:1] == b"\x30" else serialization.load_pem_public_key
+        key: object
         try:
-            key = load(octets)
+            if b"-----BEGIN CERTIFICATE-----" in octets:
+                key = x509.load_pem_x509_certificate(octets).public_key()
+            elif octets[:1] == b"\x30":
+                key = serialization.load_der_public_key(octets)
+            else:
+                key = serialization.load_pem_public_key(octets)
         except (ValueError, UnsupportedAlgorithm) as error:
             raise CodecError(str(error)) from None
         if not isinstance(key, ec.EllipticCurvePublicKey):
