@@ -21,7 +21,7 @@ REVIEWS: Final = (
     Column("session", "Session", lambda row: row["session_id"]),
     Column("state", "State", lambda row: row["state"], "state"),
     Column("reason", "Reason", lambda row: row["reason"].replace("_", " ")),
-    Column("detail", "What is wrong", lambda row: row["detail"]),
+    Column("detail", "What is wrong", lambda row: row["detail"], "long"),
     Column(
         "station", "Station", lambda row: row["station_id"], href=lambda row: f"/stations/{segment(row['station_id'])}"
     ),

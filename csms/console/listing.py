@@ -35,14 +35,16 @@ PAGE: Final = 50
 MOST_CSV: Final = 20_000
 """Rows of a file, where lists are read in pages."""
 
-Look = Literal["text", "id", "time", "number", "power", "energy", "money", "price", "state", "percent", "duration"]
-_SEARCHED: Final = frozenset({"text", "id"})
+Look = Literal[
+    "text", "id", "time", "number", "power", "energy", "money", "price", "state", "percent", "duration", "long"
+]
+_SEARCHED: Final = frozenset({"text", "id", "long"})
 
 
 class Column(msgspec.Struct, frozen=True):
     """A column: its name in addresses, its label, what it has of a row, and its look. `href`: where its link leads;
-    `phone`: whether phones show it, `named`: with its label. Powers are W, energies Wh, times and durations ms, money
-    is a list of amounts."""
+    `phone`: whether narrow lists show it, `named`: with its label. Powers are W, energies Wh, times and durations ms,
+    money is a list of amounts, and `long` are sentences."""
 
     name: str
     label: str

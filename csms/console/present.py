@@ -93,6 +93,7 @@ def environment() -> Environment:
         "number": number,
         "counted": counted,
         "money": money,
+        "place": place,
         "price": price,
         "duration": duration,
         "percent": percent,
@@ -197,6 +198,14 @@ def money(amount: Mapping[str, str] | None) -> str:
         return DASH
     currency = amount["currency"]
     return f"{number(payable(Decimal(amount['amount']), currency), currency_digits(currency))}\u00a0{currency}"
+
+
+@pass_context
+def place(context: Context, point: str) -> str:
+    """Return a connection point, `all` or its kind and name, in the template's language."""
+    kind, _, name = point.partition(" ")
+    text = {"all": "all stations", "site": "site", "feeder": "feeder"}.get(kind)
+    return f"{said(context, text) if text else kind} {name}".rstrip()
 
 
 def fact(name: str) -> str:

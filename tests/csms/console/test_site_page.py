@@ -82,7 +82,10 @@ async def test_limits_have_places_sources_and_validity_now_and_announced(ask: Ap
     assert "site depot may have 18.0 kW from" in page
     assert re.search(r"L1 10.0 A 24.8 A left L2 10.0 A 24.8 A left L3 10.0 A 24.8 A left", page), "24 kW on 3 phases"
     assert "onerror" in page
-    raw = (await (await employ(ask, "bea", Role.VIEWER)).get("/console/sites/depot")).body.decode()
+    bea = await employ(ask, "bea", Role.VIEWER)
+    german = text_of(await bea.get("/console/sites/depot", accept_language="de"))
+    assert "Zuleitung depot/main Bezug 40,0 / 50,0 / 60,0 A Sicherung" in german
+    raw = (await bea.get("/console/sites/depot")).body.decode()
     assert "<img src=x" not in raw
     assert "\u202e" not in raw
     assert (await ask("GET", "/sites/none/limits")).status == 404

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from csms.accounts.rules import Role
 from csms.admission.store import ConnectionAttempt, note_attempt
 from csms.alerts.rules import Evidence, Report
+from csms.booking.store import Review, put
 from csms.overview import course
 from csms.overview import work as power_course
 from csms.overview.course import STEP_MS
@@ -116,6 +117,14 @@ async def test_what_needs_a_person_stands_first(ask: ApiClient) -> None:
     text = text_of(await ada.get("/console"))
     assert "Not good, with open critical alerts: 1." in text
     assert text.index(f"A connector of {STATION} has been faulted") < text.index("CS-NEW waits for admission")
+    for at, station in enumerate((STATION, STATION, "CS-9")):
+        held = Review(
+            station_id=station, session_id=f"{at}", state="quarantined", transaction_id="", begin_ms=0, end_ms=1,
+            reason="rise", detail="it rises; much", since_ms=1, due_ms=1,
+        )  # fmt: skip
+        await ask.backend.services.store.run(put, held)
+    held_ones = text_of(await (await employ(ask, "ben", Role.BILLING)).get("/console"))
+    assert f"Money of a session of CS-9 is on hold it rises Money of 2 sessions of {STATION} is on hold" in held_ones
     german = text_of(await ada.get("/console", accept_language="de"))
     assert "Nicht gut, mit offenen kritischen Meldungen: 1." in german
     await ada.get("/console/alerts")
