@@ -1,6 +1,6 @@
 """Who may start and stop a transaction (functional block C): by the CSMS, the local list or the cache."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from msgspec.structs import asdict
@@ -99,22 +99,26 @@ class Authorizer(FunctionalBlock):
             candidates = [chosen] if chosen is not None else []
         else:
             candidates = list(self._evses.values())
-        running = [evse for evse in candidates if evse.authorization is not None]
-        for evse in running:
-            if evse.authorization is not None and same(evse.authorization.id_token, fact.id_token):
+        running = self._running(candidates)
+        for evse, driver in running:
+            if same(driver.id_token, fact.id_token):
                 self._stop(evse, fact.id_token)  # E07.FR.01
                 return
         if self._release_cable(candidates, fact.id_token):
             return
-        if running and not any((evse.authorization is None) for evse in candidates):
+        if running and len(running) == len(candidates):
             self._other_token(fact, running)
             return
         self._begin(fact, candidates)
 
+    def _running(self, evses: Iterable[Evse]) -> list[tuple[Evse, Authorization]]:
+        """Return those of these EVSEs that have a driver."""
+        return [(evse, driver) for evse in evses if (driver := self._sessions.driver(evse)) is not None]
+
     def stop_button(self, fact: StopButton) -> None:
         """Handle the stop button: the driver ends without identification (E07.FR.04)."""
         evse = self._evses[fact.evse_id]
-        if evse.authorization is not None:
+        if not self._sessions.is_free(evse):
             self._sessions.end_authorization(evse, "StopAuthorized", "Local")
 
     def plugged(self, evse: Evse) -> None:
@@ -148,7 +152,7 @@ class Authorizer(FunctionalBlock):
     def _stop(self, evse: Evse, id_token: IdToken) -> None:
         self._sessions.end_authorization(evse, "StopAuthorized", "Local", id_token)
 
-    def _other_token(self, fact: TokenPresented, running: list[Evse]) -> None:
+    def _other_token(self, fact: TokenPresented, running: list[tuple[Evse, Authorization]]) -> None:
         """Handle another identifier during a transaction: of the same group, a master pass, or neither (C09, C16)."""
         # what is known locally; the list comes before the cache (C13.FR.01, C14.FR.01)
         known = self._list.find(fact.id_token) or self._cache.find(fact.id_token)
@@ -170,21 +174,21 @@ class Authorizer(FunctionalBlock):
 
         self._k.call(AuthorizeRequest(id_token=fact.id_token), answered)  # C09.FR.05
 
-    def _end_by_group(self, fact: TokenPresented, running: list[Evse], group: str | None) -> bool:
+    def _end_by_group(self, fact: TokenPresented, running: list[tuple[Evse, Authorization]], group: str | None) -> bool:
         """End what an identifier of this group may end; return whether it may."""
         if self._is_master(group):
             self._master_pass(fact)
             return True
-        for evse in running:
-            if evse.authorization is not None and is_same_group(evse.authorization.group, group):
+        for evse, driver in running:
+            if is_same_group(driver.group, group):
                 self._stop(evse, fact.id_token)
                 return True
         return False
 
     def _master_pass(self, fact: TokenPresented) -> None:
         """End transactions for the holder of the master pass, who starts none (C16)."""
-        running = [evse for evse in self._evses.values() if evse.authorization is not None]
-        ending = [evse for evse in running if not fact.chosen or evse.number in fact.chosen]
+        running = self._running(self._evses.values())
+        ending = [evse for evse, _ in running if not fact.chosen or evse.number in fact.chosen]
         for evse in ending:
             self._sessions.end_authorization(evse, "StopAuthorized", "MasterPass", fact.id_token)
         if not ending:
@@ -251,7 +255,7 @@ class Authorizer(FunctionalBlock):
 
     def permits(self, evse: Evse, id_token: IdToken, verdict: TokenVerdict) -> bool:
         """Return whether an identifier with this verdict may start at an EVSE now."""
-        return evse.authorization is None and self.fits(evse, id_token, verdict)
+        return self._sessions.is_free(evse) and self.fits(evse, id_token, verdict)
 
     def fits(self, evse: Evse, id_token: IdToken, verdict: TokenVerdict) -> bool:
         """Return whether an identifier with this verdict may charge at this EVSE (C16.FR.03: no master pass)."""
@@ -376,7 +380,7 @@ class Authorizer(FunctionalBlock):
         """
         evse = self._evses[fact.evse_id]
         self._vehicles.pop(evse.number, None)
-        found = evse.authorization
+        found = self._sessions.driver(evse)
         if not fact.mac_address:
             if found is not None and found.id_token.type == _ADDRESS and evse.record is None:
                 self._sessions.end_authorization(evse, "StopAuthorized", "Local")  # for this vehicle, not for the next

@@ -364,8 +364,11 @@ class ManagedSessions(EvseSessions):
         evse.record = record
         return evse
 
-    def is_free(self, evse: Evse) -> bool:
-        return super().is_free(evse) and evse.record is None
+    def driver(self, evse: Evse) -> Authorization | None:
+        found, record = evse.authorization, evse.record
+        if found is not None or record is None:
+            return found  # none for a contract, nor after a restart
+        return Authorization(id_token=IdToken(id_token=record.id_token, type=record.id_token_type), group=record.group)
 
     def authorize(self, evse: Evse, found: Authorization, trigger: TriggerReason = "Authorized") -> None:
         """Authorize the next driver, until EVConnectionTimeOut."""

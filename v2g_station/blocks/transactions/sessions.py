@@ -147,9 +147,13 @@ class EvseSessions(TransactionEvents):
 
     # -- authorization
 
+    def driver(self, evse: Evse) -> Authorization | None:
+        """Return who uses an EVSE, or is going to; None while anybody may."""
+        return evse.authorization
+
     def is_free(self, evse: Evse) -> bool:
         """Return whether an EVSE has no driver yet."""
-        return evse.authorization is None
+        return self.driver(evse) is None
 
     def authorize(self, evse: Evse, found: Authorization, trigger: TriggerReason = "Authorized") -> None:
         before = evse.conditions()

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from tests.station.authorizations import says
 from tests.station.bench import FIXED, Bench
 from tests.station.blocks.transactions.managed_resumption import begin, lead, show
 from tests.station.reports import reports
@@ -13,9 +14,10 @@ from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.ocpp.routes import Version
 from v2g_station.blocks.authorization.contracts import CHARGING_ONLY
 from v2g_station.blocks.availability import Serve
+from v2g_station.blocks.evse import StopButton
 from v2g_station.blocks.smart_charging.local_control import GridFrequency
 from v2g_station.blocks.transaction_records import SignedRegister
-from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested
+from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested, RemoteStopRequested
 from v2g_station.kernel.layout import ConnectorLayout
 
 DIRECTIONS = {"Energy.Active.Import.Register", "Energy.Active.Export.Register"}
@@ -204,6 +206,44 @@ def test_a_card_at_a_common_reader_is_for_the_vehicle_that_waits(fixed: bool, pl
     show(found, "Occupied")
     show(found, "Occupied", 3)
     assert [each.evse_id for each in found.commands if isinstance(each, RemoteStartRequested)] == [3]
+
+
+@pytest.mark.parametrize("place", [None, 1])
+@pytest.mark.parametrize(("card", "stopped"), [("MASTER", ["master_pass"]), ("OTHER", [])])
+def test_a_card_stops_what_a_contract_pays_if_it_is_the_master_pass(
+    place: int | None, card: str, stopped: list[str]
+) -> None:
+    """C16.FR.02; at the reader of its EVSE another driver's neither ends it, presented twice, nor begins there."""
+    found = Bench("2.1", evses=(FIXED,), managed=True, variables={"AuthCtrlr.MasterPassGroupId": "M"})
+    group = {"groupIdToken": {"idToken": "M", "type": "Central"}}
+    found.answers["Authorize"] = lambda p: says(**(group if p["idToken"]["idToken"] == "MASTER" else {}))
+    begin(found, "a")
+    for _ in range(2 - len(stopped)):
+        found.present(card, place)
+    wishes = [each for each in found.commands if isinstance(each, RemoteStopRequested | RemoteStartRequested)]
+    assert wishes == [RemoteStopRequested(reference="a", cause=each) for each in stopped]  # type: ignore[arg-type]
+
+
+def test_a_card_stops_its_transaction_after_a_restart() -> None:
+    """E07.FR.01, E17."""
+    found = Bench("2.1", evses=(FIXED,), managed=True, variables={"TxCtrlr.ResumptionTimeout": "300"})
+    found.present()
+    begin(found, "a", "")
+    found.power_loss(away_s=30, same_boot=True)
+    (record,) = found.station.sessions.records.values()  # type: ignore[attr-defined]
+    found.run(found.station.resume(record, found.read(1), found.moment))
+    found.present("OTHER")
+    found.nothing("TransactionEvent", eventType="Ended")
+    found.present()
+    assert reported(found, "Ended")["triggerReason"] == "StopAuthorized"
+
+
+def test_the_button_stops_what_a_contract_pays() -> None:
+    """E07.FR.04."""
+    found = Bench("2.1", evses=(FIXED,), managed=True)
+    begin(found, "a")
+    found.fact(StopButton(evse_id=1))
+    assert RemoteStopRequested(reference="a", cause="local") in found.commands
 
 
 def test_a_remote_start_without_an_evse_is_for_the_vehicle_that_waits() -> None:
