@@ -36,6 +36,7 @@ from csms.transactions.rules import Dated, Sample, Transaction
 from csms.transactions.tables import transaction_events, transactions
 from pki_tools.tree import make_pki
 from v2g.telemetry.signals import Record, encode_record
+from v2g.units import DAY_MS
 from v2g_cli.demo.processes import Program, program, wait_for
 
 ABOUT = "pages of the operator's console with 1, 1,000 and 10,000 stations: time and size; points on its map"
@@ -53,7 +54,6 @@ _LEFT_OUT: Final = ("/positions", "/login/provider", "/login/provider/back")
 
 _NAME: Final = "benchmark"
 _TOKEN: Final = secrets.token_urlsafe(32)
-_DAY_MS: Final = 86_400_000
 _ENDED: Final = 5
 _READINGS: Final = 500
 _BATCH: Final = 5000
@@ -297,7 +297,7 @@ def _connector(number: int, plug: int, now_ms: int) -> dict[str, object]:
 
 
 def _transaction(number: int, which: int, now_ms: int) -> dict[str, object]:
-    ended_ms = now_ms - which * _DAY_MS if which else None
+    ended_ms = now_ms - which * DAY_MS if which else None
     started_ms = (ended_ms or now_ms) - 3_600_000
 
     def dated(value: object) -> Dated:

@@ -14,7 +14,7 @@ from v2g.energy.dispatch.lp import Fleet, Linear, Reserve
 from v2g.energy.dispatch.plan import Method
 from v2g.energy.dispatch.planner import make_plan
 from v2g.energy.dispatch.problem import DispatchProblem, FleetVehicle, Period
-from v2g.energy.grid_signal import QUARTER_MS
+from v2g.units import QUARTER_MS
 
 ABOUT = "plans for fleets: vehicles that come and go, and charge and discharge by prices over 96 quarter hours"
 REQUIREMENTS = ("R50",)

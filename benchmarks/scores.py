@@ -17,13 +17,13 @@ from benchmarks.fleets.traffic import TRAFFIC
 from benchmarks.fleets.trips import TRIPS
 from v2g.battery import downtime, driving, scores
 from v2g.battery.sample import Sample
+from v2g.units import HOUR_MS
 
 ABOUT = "scores of vehicles on labelled simulated fleets: precision and recall by fleet, error, drift"
 REQUIREMENTS = ("R214", "R123", "R60")
 
 SETTINGS: Final = scores.ScoreSettings()
 TOLERANCE_MS: Final = 5000
-HOUR_MS: Final = 3_600_000
 LEAST_H: Final = 6
 """So long before a failure an alarm is of use."""
 KINDS: Final = {"strong": "strong_accelerations", "phantom": "phantom_brakings", "idle": "cold_idlings"}

@@ -23,6 +23,7 @@ from v2g.io.storage.growing_file import MIB
 from v2g.io.storage.journal_file import remove_folder
 from v2g.io.storage.record_keys import RecordKeys, read_sealed
 from v2g.observe import Observe, Scalar
+from v2g.units import DAY_S
 
 YOUNG_S: Final = 3600
 """Bundles this young stay: the end of the transaction may still be waiting for the meter's signatures in them."""
@@ -31,7 +32,6 @@ INTERVAL_S: Final = 3600.0
 """Interval of checks, real seconds."""
 
 _FIRST_S: Final = 60.0  # does not slow down the start
-_DAY_S: Final = 86_400
 _GOING: Final = "."  # prefix of folders that are being removed
 
 
@@ -84,7 +84,7 @@ def choose(
 
 
 def _is_older(bundle: Bundle, days: int | None) -> bool:
-    return days is not None and bundle.age_s > days * _DAY_S
+    return days is not None and bundle.age_s > days * DAY_S
 
 
 Taken = Callable[[], Awaitable[Mapping[str, int]]]

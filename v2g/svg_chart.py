@@ -6,14 +6,14 @@ from html import escape
 from typing import Final, NamedTuple
 
 from v2g.look import DARK, LIGHT
+from v2g.units import DAY_S
 
 _ROW, _GAP, _LEFT, _MARGIN = 110, 30, 70, 10
 _LINE: Final = 12
 """Height of a line of text; values of an axis are further apart."""
-_DAY_S: Final = 86_400
 _TICKS_S: Final = (
     1, 2, 5, 10, 30, *(minutes * 60 for minutes in (1, 5, 15, 30, 60, 120, 180, 360, 720)),
-    *(days * _DAY_S for days in (1, 2, 7, 30, 90)),
+    *(days * DAY_S for days in (1, 2, 7, 30, 90)),
 )  # fmt: skip
 
 _INKS: Final = {"blue": "in", "green": "out", "orange": "warn", "red": "bad"}
@@ -85,7 +85,7 @@ def stairs_chart(
     for ms in _ticks(first, last, zone, step_s):
         anchor = "end" if x(ms) > right - _MARGIN else "middle"
         clock = f"{datetime.fromtimestamp(ms / 1000, zone):{'%H:%M' if step_s >= 60 else '%H:%M:%S'}}"
-        if clock == "00:00" and last - first > _DAY_S * 1000:
+        if clock == "00:00" and last - first > DAY_S * 1000:
             clock = f"{datetime.fromtimestamp(ms / 1000, zone):%m-%d}"
         parts.append(f'<text x="{x(ms)}" y="{height - 6}" text-anchor="{anchor}">{clock}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
@@ -96,7 +96,7 @@ def _ticks(begin_ms: int, end_ms: int, zone: tzinfo, step_s: int) -> Iterator[in
     look_ms = min(step_s, 900) * 1000  # zones differ by quarters of an hour
     for ms in range(-(-begin_ms // look_ms) * look_ms, end_ms + 1, look_ms):
         local = datetime.fromtimestamp(ms / 1000, zone)
-        if (local.toordinal() * _DAY_S + local.hour * 3600 + local.minute * 60 + local.second) % step_s == 0:
+        if (local.toordinal() * DAY_S + local.hour * 3600 + local.minute * 60 + local.second) % step_s == 0:
             yield ms
 
 

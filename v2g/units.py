@@ -17,6 +17,15 @@ MICRO: Final = 1_000_000
 MWH_PER_KWH: Final = 1_000_000
 """mWh in one kWh."""
 
+SECOND_MS: Final = 1_000
+MINUTE_MS: Final = 60_000
+QUARTER_MS: Final = 900_000
+"""A quarter of an hour: the settlement interval."""
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 86_400_000
+WEEK_MS: Final = 7 * DAY_MS
+DAY_S: Final = 86_400
+
 Decimals = Annotated[str, Meta(pattern=r"^-?[0-9]{1,13}(\.[0-9]{1,6})?\Z", examples=["0.25"])]
 """An amount of money, or a price, in documents and in the API: decimal text with at most six decimals."""
 

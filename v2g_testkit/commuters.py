@@ -23,11 +23,9 @@ from v2g.telemetry.cells import with_imbalance
 from v2g.telemetry.mapping import normalised
 from v2g.telemetry.priority import Prioritiser
 from v2g.telemetry.signals import Record, encode_record
+from v2g.units import DAY_MS, HOUR_MS
 from v2g_gateway.delivery import UplinkDelivery
 from v2g_gateway.uplink import OnMarks, Uplink
-
-HOUR_MS: Final = 3_600_000
-DAY_MS: Final = 24 * HOUR_MS
 
 _CITY: Final = (48.137, 11.575)
 """Work is around here, degrees north and east."""

@@ -11,9 +11,9 @@ from random import Random
 from typing import Final
 
 from benchmarks.fleets import BEGIN_MS, Driven, Event, Fleets, History, Reading, observed
+from v2g.units import HOUR_MS
 
 _DT: Final = 0.2
-_HOUR_MS: Final = 3_600_000
 
 
 class _Ahead:
@@ -145,10 +145,10 @@ def history(seed: int, days: int, shift: float = 0.0) -> History:
             "battery.temperature.max": round(sensor_c, 1),
             "battery.soc": round(soc, 2),
         }
-        readings.append(Reading(BEGIN_MS + hour * _HOUR_MS, "city" if drives_now else "parked", values))
+        readings.append(Reading(BEGIN_MS + hour * HOUR_MS, "city" if drives_now else "parked", values))
         charge = 0.75 if soc < 50 else 1.0 if soc < 70 else 1.3
         aged, count = aged + charge * 2 ** ((core_c - 25) / 10), count + 1
-    failed_ms = BEGIN_MS + round(failed_h * _HOUR_MS) if failed_h < 24 * days else None
+    failed_ms = BEGIN_MS + round(failed_h * HOUR_MS) if failed_h < 24 * days else None
     return History(readings, failed_ms, aged / count)
 
 

@@ -8,9 +8,9 @@ from random import Random
 from typing import Final
 
 from benchmarks.fleets import BEGIN_MS, Driven, Event, Fleets, History, Reading, observed
+from v2g.units import HOUR_MS
 
 _STEP_S: Final = 0.1
-_HOUR_MS: Final = 3_600_000
 
 
 class _Trip:
@@ -68,7 +68,7 @@ def drives(seed: int, hours: float) -> Driven:
     """Return drives of a vehicle."""
     random = Random(f"trips {seed}")
     trip, sporty = _Trip(random), random.random()
-    end_ms = BEGIN_MS + round(hours * _HOUR_MS)
+    end_ms = BEGIN_MS + round(hours * HOUR_MS)
     while trip.at_ms < end_ms:
         if trip.speed < 0.1:
             _wait(trip)
@@ -136,7 +136,7 @@ def history(seed: int, days: int, shift: float = 0.0) -> History:
         world = 1 + shift if hour > 24 * days / 2 else 1.0
         readings.append(
             Reading(
-                BEGIN_MS + hour * _HOUR_MS,
+                BEGIN_MS + hour * HOUR_MS,
                 "parked",
                 {
                     "battery.cell_voltage.imbalance": round(values["imbalance"] * world * random.gauss(1, 0.12), 3),
@@ -150,7 +150,7 @@ def history(seed: int, days: int, shift: float = 0.0) -> History:
             )
         )
         aged += (0.5 + soc / 100) * math.exp(5500 * (1 / 298.15 - 1 / (celsius + 0.5 + 273.15)))
-    failed_ms = BEGIN_MS + round(failed_h * _HOUR_MS) if fails else None
+    failed_ms = BEGIN_MS + round(failed_h * HOUR_MS) if fails else None
     return History(readings, failed_ms, aged / hours)
 
 

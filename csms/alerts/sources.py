@@ -24,12 +24,12 @@ from csms.telemetry import store as telemetry_pending
 from csms.telemetry.tables import telemetry_states
 from csms.transactions.tables import held_transactions
 from csms.webhooks.tables import webhook_deliveries
+from v2g.units import DAY_MS
 
 NODE: Final = "node "
 """Beginning of the name of a lease by which a node shows that it lives."""
 
-_DAY_MS: Final = 86_400_000
-_GONE_MS: Final = 7 * _DAY_MS
+_GONE_MS: Final = 7 * DAY_MS
 """A node that has been away for longer is no more."""
 
 _ENDS: Final = "station_certificate_ends"
@@ -178,9 +178,9 @@ def _certificates(connection: Connection, rule: Rule, now_ms: int) -> list[Obser
     newest = newest.where(column.status.in_(["Accepted", "Used"])).group_by(column.station_id, column.kind)
     one = newest.subquery()
     least = select(one.c.station_id, func.min(one.c.until_ms).label("until_ms")).group_by(one.c.station_id)
-    near = least.having(func.min(one.c.until_ms) < now_ms + rule.clear * _DAY_MS).order_by(one.c.station_id)
+    near = least.having(func.min(one.c.until_ms) < now_ms + rule.clear * DAY_MS).order_by(one.c.station_id)
     rows = connection.execute(near.limit(_MOST)).all()
-    return [Observed(row.station_id, (row.until_ms - now_ms) / _DAY_MS, {"until_ms": row.until_ms}) for row in rows]
+    return [Observed(row.station_id, (row.until_ms - now_ms) / DAY_MS, {"until_ms": row.until_ms}) for row in rows]
 
 
 def _quarantined(connection: Connection, now_ms: int) -> list[Observed]:
@@ -238,7 +238,7 @@ def _unbilled(before_ms: int, now_ms: int) -> AnySelect:
     theirs = (cdr.owner == session.owner) & (cdr.module == "cdrs")
     named = exists().where(theirs & (cdr.about == session.about))
     unnamed = exists().where(theirs & (cdr.alias == session.alias) & (cdr.about == ""))
-    lately = (session.updated_ms > now_ms - 31 * _DAY_MS) & (session.updated_ms < before_ms)
+    lately = (session.updated_ms > now_ms - 31 * DAY_MS) & (session.updated_ms < before_ms)
     query = select(session.owner, func.min(session.updated_ms)).where(
         session.owner.in_(select(roaming_partners.c.partner_id))
     )

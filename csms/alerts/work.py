@@ -44,6 +44,7 @@ from v2g.io.runtime.supervision import wait_at_most
 from v2g.observe import Observe, Scalar
 from v2g.pki.keys import read_secret
 from v2g.text import printable
+from v2g.units import DAY_MS
 
 POLL_S: Final = 5.0
 """Interval in which what has ended or is not acknowledged is looked for, and what other nodes have stored."""
@@ -190,7 +191,6 @@ def _context(config: AlertEmail) -> ssl.SSLContext:
 
 
 _LEASE: Final = "alert rules"
-_DAY_MS: Final = 86_400_000
 
 
 class AlertWatch:
@@ -274,7 +274,7 @@ class AlertWatch:
         name = "node_certificate_expires"
         until_ms = await asyncio.to_thread(_first_to_expire, self._files)
         if until_ms is not None:
-            days = Observed(self._node, (until_ms - now_ms) / _DAY_MS, {"until_ms": float(until_ms)})
+            days = Observed(self._node, (until_ms - now_ms) / DAY_MS, {"until_ms": float(until_ms)})
             found += reports(name, rules[name], [days], active[name] & {self._node}, now_ms)
         return found
 

@@ -22,14 +22,13 @@ from v2g.battery.report_page import report_page
 from v2g.battery.runaway import KIND
 from v2g.energy.settlement.canonical import sha256_hex
 from v2g.energy.settlement.operator import public_der
-from v2g.units import LAST_MS, UtcMs
+from v2g.units import DAY_MS, LAST_MS, UtcMs
 
 _NAME = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 _Note = Annotated[str, msgspec.Meta(max_length=200)]
 _MOST = 1000
-_DAY_MS: Final = 86_400_000
-_STALE_MS: Final = 31 * _DAY_MS
-_SPAN_MS: Final = 91 * _DAY_MS
+_STALE_MS: Final = 31 * DAY_MS
+_SPAN_MS: Final = 91 * DAY_MS
 
 
 class WhichHealth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

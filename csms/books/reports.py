@@ -18,15 +18,12 @@ from csms.db.base import AnyColumn, AnySelect
 from csms.sites import store as site_store
 from csms.tariffs.tables import transaction_costs, transaction_plans
 from csms.transactions.tables import booked_transactions, held_transactions, transaction_totals
-from v2g.units import LAST_MS
+from v2g.units import LAST_MS, MINUTE_MS, QUARTER_MS
 
 Grouping = Literal["month", "day", "site", "station", "token", "tariff"]
 
 _LAST_DAY_MS: Final = LAST_MS - 86_400_000
 """Stations' clocks may be wrong; no zone brings this time beyond the calendar."""
-
-_QUARTER_MS: Final = 900_000
-_MINUTE_MS: Final = 60_000
 
 _totals = transaction_totals.c
 
@@ -184,7 +181,7 @@ def _grouping(
     form = "%Y-%m" if by == "month" else "%Y-%m-%d"
     # a time that no day begins within: offsets of zones are quarters of an hour, unless given as minutes
     offset = zone.utcoffset(None)
-    step_ms = _QUARTER_MS if not (offset or timedelta()) % timedelta(milliseconds=_QUARTER_MS) else _MINUTE_MS
+    step_ms = QUARTER_MS if not (offset or timedelta()) % timedelta(milliseconds=QUARTER_MS) else MINUTE_MS
 
     def day(step: int) -> str:
         return (

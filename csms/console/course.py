@@ -14,7 +14,8 @@ from csms.fleets.store import PlannedPower
 from csms.grid.limits import FUSE, PART, LimitState
 from csms.overview import api as overview
 from csms.overview.course import STEP_MS
-from csms.overview.rules import HOUR_MS, WELL, PowerPoint, beside, energy_wh
+from csms.overview.rules import WELL, PowerPoint, beside, energy_wh
+from v2g.units import HOUR_MS
 
 _DAYS: Final = 7
 _SUMS: Final = ("import_w", "export_w", "unknown", "sessions", "evses", "ready")

@@ -16,10 +16,9 @@ from csms.console.languages import Templates, Translated, drawn, filled, said
 from csms.console.visit import segment, shown_now_ms, shown_point, shown_zone
 from v2g.telemetry.signals import SIGNALS
 from v2g.text import age, printable
-from v2g.units import currency_digits, decimals_of, payable
+from v2g.units import MINUTE_MS, currency_digits, decimals_of, payable
 
 DASH: Final = "\u2013"
-_MINUTE_MS: Final = 60_000
 
 STATUS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("Available", "Idle", "Connected"), "free"),
@@ -239,7 +238,7 @@ def duration(ms: int | None) -> str:
     """Return a time in hours and minutes."""
     if ms is None:
         return DASH
-    minutes = max(0, int(ms)) // _MINUTE_MS
+    minutes = max(0, int(ms)) // MINUTE_MS
     return f"{minutes // 60}\u00a0h\u00a0{minutes % 60:02}" if minutes >= 60 else f"{minutes}\u00a0min"
 
 

@@ -41,6 +41,7 @@ from v2g.ocpp.messages import smart_charging
 from v2g.ocpp.messages.base import EnergyTransferMode
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.times import format_time, parse_time
+from v2g.units import MINUTE_MS
 
 _BOOTED: Final = "boot_accepted"
 _UNSURE: Final = "setpoint_unsure"
@@ -462,13 +463,10 @@ async def in_force(services: Services) -> list[Order]:
     return await services.store.read(rows.orders, services.feed.node, living, services.clock.utc_ms())
 
 
-_MINUTE_MS: Final = 60_000
-
-
 async def note(services: Services) -> None:
     """Store this minute's points, unless they are stored, or no set-point is in force. Raises StoreError."""
     now_ms, orders = services.clock.utc_ms(), services[Orders]
-    at_ms = now_ms // _MINUTE_MS * _MINUTE_MS
+    at_ms = now_ms // MINUTE_MS * MINUTE_MS
     if at_ms == orders.noted_ms or not (standing := await in_force(services)):
         return
     orders.noted_ms = at_ms

@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from v2g.errors import ConfigError, RefusedError
 from v2g.ota.sequential import SequentialTest
-from v2g.ota.window import DAY_MS, parse_window
-from v2g.units import UtcMs
+from v2g.ota.window import parse_window
+from v2g.units import DAY_MS, UtcMs
 
 CampaignState = Literal["Running", "Paused", "RollingBack", "Halted", "Finished", "Cancelled"]
 MemberState = Literal["Waiting", "Working", "Watched", "Installed", "Failed", "Reverted", "Excluded", "Absent"]

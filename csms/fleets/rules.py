@@ -20,11 +20,11 @@ from v2g.energy.dispatch import problem
 from v2g.energy.dispatch.earnings import wear_micro_per_kwh
 from v2g.energy.dispatch.flexibility import FleetRange, VehicleRange, activate
 from v2g.energy.dispatch.transformer import Transformer
-from v2g.energy.grid_signal import QUARTER_MS, GridSignal, Tariff
+from v2g.energy.grid_signal import GridSignal, Tariff
 from v2g.energy.limits import MOST_W, Watts
 from v2g.energy.settlement.pieces import zone_of
 from v2g.errors import RefusedError
-from v2g.units import PositiveDecimals, UtcMs, micro_of
+from v2g.units import HOUR_MS, QUARTER_MS, PositiveDecimals, UtcMs, micro_of
 
 StationIds = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=48)], ...], Meta(max_length=10_000)]
 
@@ -219,7 +219,7 @@ def fleet_problem(
     if signal is None:
         raise RefusedError(f"fleet {fleet.id}: there is no grid signal, so no prices", reason="no_price")
     found = tuple(each for each in (fleet_vehicle(fleet, *needs) for needs in vehicles) if each)
-    until_ms = now_ms + fleet.horizon_h * problem.HOUR_MS
+    until_ms = now_ms + fleet.horizon_h * HOUR_MS
     if found and all(each.departure_ms for each in found):  # nobody is there afterwards
         last_ms = max(now_ms, *(each.departure_ms or 0 for each in found))
         until_ms = min(until_ms, (last_ms // QUARTER_MS + 1) * QUARTER_MS)
@@ -312,7 +312,7 @@ def delivered_wh(call: FleetCall, moved: Mapping[str, tuple[int, int]]) -> int:
     is known (`transactions.store.net_energy`): nobody is paid for what no meter has read."""
     return round(
         sum(
-            call.planned_w[name] * (known_ms - call.from_ms) / problem.HOUR_MS - moved_mwh / 1000
+            call.planned_w[name] * (known_ms - call.from_ms) / HOUR_MS - moved_mwh / 1000
             for name, (moved_mwh, known_ms) in moved.items()
         )
     )

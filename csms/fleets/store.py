@@ -13,8 +13,7 @@ from csms.fleets.rules import Fleet, FleetBid, FleetCall, known_sum
 from csms.fleets.tables import fleet_bids, fleet_course, fleet_quarters, fleets
 from v2g import typed_json
 from v2g.energy.dispatch.forecast import FleetQuarter
-from v2g.energy.grid_signal import QUARTER_MS
-from v2g.units import LAST_MS
+from v2g.units import LAST_MS, QUARTER_MS
 
 
 def _fleet(document: str) -> Fleet:

@@ -33,12 +33,12 @@ from v2g.energy.dispatch.forecast import (
 )
 from v2g.energy.dispatch.plan import DispatchPlan, PlanFollower
 from v2g.energy.dispatch.planner import make_plan
-from v2g.energy.dispatch.problem import HOUR_MS, DispatchProblem
+from v2g.energy.dispatch.problem import DispatchProblem
 from v2g.energy.dispatch.transformer import raise_steps
-from v2g.energy.grid_signal import QUARTER_MS
 from v2g.energy.limits import Limit
 from v2g.errors import RefusedError, V2GError
 from v2g.text import moment
+from v2g.units import HOUR_MS, MINUTE_MS, QUARTER_MS
 
 FLEET_CHANGED: Final = "fleet_changed"
 _TRIGGERS: Final = frozenset({
@@ -48,7 +48,6 @@ _TRIGGERS: Final = frozenset({
 """Events after which a plan may be out of date."""
 
 _LEASE: Final = "fleets"
-_MINUTE_MS: Final = 60_000
 _RAISE: Final = 2
 """Set-points that had to wait until others were lowered rise after so many times `settle_s`."""
 _MARGIN: Final = 50
@@ -268,7 +267,7 @@ class Fleets:
             await self._answer(fleet, found.call, now, keep_up=refresh)
             return self._left_s(min(end_ms, found.call.until_ms))
         if unread:
-            end_ms = min(end_ms, found.problem.start_ms + _MINUTE_MS)  # until then meters may have been read
+            end_ms = min(end_ms, found.problem.start_ms + MINUTE_MS)  # until then meters may have been read
         powers = [sum(each) for each in zip(*(each.power_w for each in found.plan.vehicles), strict=True)]
         points = list(zip(found.plan.edges_ms, [*(powers or [0] * (len(found.plan.edges_ms) - 1)), 0], strict=True))
         if self._planned.get(fleet.id) != points[1:]:  # not for each moment that has passed
@@ -281,7 +280,7 @@ class Fleets:
     async def _note(self, fleet: Fleet, found: FleetPlan) -> None:
         """Add what a fleet draws and could do to its past, once a minute; not while a reading is unknown."""
         services, now_ms = self._services, found.problem.start_ms
-        if now_ms < self._noted.get(fleet.id, 0) + _MINUTE_MS:
+        if now_ms < self._noted.get(fleet.id, 0) + MINUTE_MS:
             return
         running = await services.store.read(running_powers.powers, since_ms=now_ms - running_powers.FRESH_MS)
         flowing = running_powers.flow_of([each.watts for each in running if fleet.concerns(each.station_id)])

@@ -25,13 +25,13 @@ from v2g.io.http.client import request
 from v2g.io.runtime.clock import Clock
 from v2g.pki.keys import read_secret
 from v2g.rates import retry_after
+from v2g.units import HOUR_MS
 
 _log = logging.getLogger(__name__)
 
 _ANSWER_S: Final = 20.0
 _LONGEST_PAUSE_S: Final = 3600.0
 _LONGEST_RETRY_AFTER_S: Final = 86_400.0
-_HOUR_MS: Final = 3_600_000
 
 
 class FeedError(TransportError):
@@ -205,8 +205,8 @@ class PriceFollower:
                 (each for each in await self._services[GridSource].stated() if each.source == self._source), None
             )
             return msgspec.structs.replace(known or SourceSignal(source=self._source), problem=problem[:200])
-        first_ms = now_ms - now_ms % _HOUR_MS
-        last_ms = first_ms + _HOUR_MS + self._config.horizon_s * 1000
+        first_ms = now_ms - now_ms % HOUR_MS
+        last_ms = first_ms + HOUR_MS + self._config.horizon_s * 1000
         return SourceSignal(
             source=self._source,
             slots=tuple(

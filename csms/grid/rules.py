@@ -13,13 +13,11 @@ from msgspec import Meta
 from v2g.energy.grid_fees import GridFees
 from v2g.energy.grid_signal import ALL, ConnectionPoint, Direction, GridLimit, GridSignal, SignalSlot
 from v2g.energy.limits import Watts
-from v2g.units import decimals_of
+from v2g.units import DAY_MS, HOUR_MS, decimals_of
 
 SITE: Final = "site"
 """The source of limits of the configuration."""
 
-_HOUR_MS: Final = 3_600_000
-_DAY_MS: Final = 24 * _HOUR_MS
 _MOST_SLOTS: Final = 3000  # of a grid signal
 _SAFE: Final = "the safe state applies"
 """The end of a problem: what replaced a source that is lost."""
@@ -152,9 +150,9 @@ def combine(
         for each in ordered
         if each.export_until_ms is not None and (each.connection_point is None or now_ms < each.export_until_ms)
     ]
-    valid_until_ms = max(1, min(untils, default=now_ms + _DAY_MS))
+    valid_until_ms = max(1, min(untils, default=now_ms + DAY_MS))
     names = ",".join(each.source for each in ordered) or SITE
-    slots = _overlay([each.slots for each in ordered], now_ms - now_ms % _HOUR_MS)
+    slots = _overlay([each.slots for each in ordered], now_ms - now_ms % HOUR_MS)
     following = GridSignal(
         version=0 if current is None else current.version + 1,
         issued_at_ms=min(now_ms, valid_until_ms - 1),

@@ -20,12 +20,13 @@ from csms.grid.limits import LimitState, tightest
 from csms.grid.pages import signal_in_force
 from csms.http.pipeline import Answer
 from csms.overview import api as overview
-from csms.overview.rules import HOUR_MS, DayFacts, PowerPoint, PowerTrend, beside, hours_wh, trend, verdict
+from csms.overview.rules import DayFacts, PowerPoint, PowerTrend, beside, hours_wh, trend, verdict
 from csms.sites import api as sites
 from csms.stations import api as stations
 from csms.stations.listed import ListedStation, fitting
 from csms.transactions import api as transactions
 from v2g.typed_json import Fields
+from v2g.units import HOUR_MS
 
 _FEW: Final = 8
 

@@ -5,10 +5,10 @@ from typing import Final
 
 import msgspec
 
+from v2g.units import HOUR_MS
+
 WELL: Final = 0.9
 """At least this share of EVSEs works on a good day."""
-
-HOUR_MS: Final = 3_600_000
 
 
 class DayFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,12 +10,12 @@ from csms.retention import store as retention
 from csms.services import Services
 from v2g import typed_json
 from v2g.errors import StoreError
+from v2g.units import DAY_MS
 
 _log = logging.getLogger(__name__)
 
 _PAUSE_S: Final = 0.05
 _INTERVAL_S: Final = 3600.0
-_DAY_MS: Final = 86_400_000
 
 
 async def let_go(services: Services) -> dict[str, int]:
@@ -26,7 +26,7 @@ async def let_go(services: Services) -> dict[str, int]:
         kind: retention.Kind = typed_json.convert(name.removesuffix("_days"), retention.Kind)
         if days is None:
             continue
-        while count := await services.store.run(retention.delete_old, kind, now_ms - days * _DAY_MS):
+        while count := await services.store.run(retention.delete_old, kind, now_ms - days * DAY_MS):
             deleted[kind] = deleted.get(kind, 0) + count
             await asyncio.sleep(_PAUSE_S)
     return deleted

@@ -39,7 +39,7 @@ from csms.transactions.events import meter_key
 from csms.transactions.rules import Dated, Transaction
 from csms.transactions.tables import transaction_events
 from v2g import typed_json
-from v2g.energy.settlement.costing import MINUTE_MS, UNITS, Bill, Period
+from v2g.energy.settlement.costing import UNITS, Bill, Period
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.pricing import NO_CURRENCY
 from v2g.energy.settlement.settle import settle
@@ -66,7 +66,7 @@ from v2g.ocpi.tariffs import EXPORT, hours_of, percent_of, periods_of, tariff_id
 from v2g.ocpp.messages.tariff_cost import CostDetails
 from v2g.translate.details import itemised
 from v2g.typed_json import Fields
-from v2g.units import MWH_PER_KWH, decimals_of, payable
+from v2g.units import MINUTE_MS, MWH_PER_KWH, decimals_of, payable
 
 _MOST_SIGNED: Final = 100
 _Q4: Final = Decimal("0.0001")

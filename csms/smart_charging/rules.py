@@ -22,14 +22,12 @@ from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time, parse_time
 from v2g.translate.price_schedules import Asked, absolute_prices, price_levels, sales_tariff
-
-_HOUR_MS: Final = 3_600_000
-_DAY_MS: Final = 24 * _HOUR_MS
+from v2g.units import DAY_MS, HOUR_MS
 
 CLOCK_SLACK_MS: Final = 60_000
 """Tolerance for stations' clocks: schedules begin that long ago, so that they are in force on arrival. So do prices."""
 
-LIMIT_SLACK_MS: Final = _DAY_MS
+LIMIT_SLACK_MS: Final = DAY_MS
 """The same for limits without prices: one replaces another, and until it begins by its station's clock none holds."""
 
 BIDIRECTIONAL: Final = frozenset({"AC_BPT", "AC_BPT_DER", "AC_DER", "DC_BPT", "DC_ACDP_BPT"})
@@ -230,10 +228,10 @@ def open_profile(
 
 def asked_of(needs: Needs, begin_ms: int, started_ms: int, taken_wh: int, entries: int) -> Asked:
     """Return the time range of prices: until departure, or for a day. `entries`: the most that the station supports."""
-    until_ms = begin_ms + _DAY_MS if needs.departure_ms is None else needs.departure_ms // 1000 * 1000
+    until_ms = begin_ms + DAY_MS if needs.departure_ms is None else needs.departure_ms // 1000 * 1000
     return Asked(
         from_ms=begin_ms,
-        until_ms=min(max(until_ms, begin_ms + _HOUR_MS), begin_ms + _DAY_MS),
+        until_ms=min(max(until_ms, begin_ms + HOUR_MS), begin_ms + DAY_MS),
         started_ms=started_ms,
         evse_kind="AC" if needs.requested.startswith("AC") else "DC",
         use=Use(energy_mwh=taken_wh * 1000, power_w=needs.most_w),

@@ -19,6 +19,7 @@ from csms.station_security.enrolment import WaitingEnrolment, all_waiting, end, 
 from v2g.ocpp.messages import certificates as ocpp
 from v2g.ocpp.messages.base import CertificateHashData
 from v2g.ocpp.messages.security import CertificateSigningUse
+from v2g.units import WEEK_MS
 
 
 class SecurityEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +98,7 @@ async def read_certificate_forecast(call: Call) -> tuple[ExpiringWeek, ...]:
     """Return how many stations' certificates expire in each of the next 52 weeks, as far as they are not renewed."""
     now_ms = call.now_ms
     return tuple(
-        ExpiringWeek(from_ms=None if week < 0 else now_ms + week * rows.WEEK_MS, kind=kind, certificates=number)
+        ExpiringWeek(from_ms=None if week < 0 else now_ms + week * WEEK_MS, kind=kind, certificates=number)
         for week, kind, number in await call.run(rows.forecast, now_ms, _WEEKS)
     )
 

@@ -7,7 +7,7 @@ from csms.console.listing import Column, Listing, show_pages
 from csms.console.visit import Visit, page, segment
 from csms.http.pipeline import Answer
 from csms.station_security import api
-from csms.station_security.store import WEEK_MS
+from v2g.units import WEEK_MS
 
 AHEAD: Final = (1, 4, 13)
 """Weeks of which the page says how many certificates expire within them; alerts begin 7 and 30 days ahead."""

@@ -11,6 +11,7 @@ from csms.stations.tables import stations
 from v2g.energy.settlement.canonical import sha256_hex
 from v2g.errors import CertificateError
 from v2g.pki.certificates import chain_to_pem, common_name, load_certificate
+from v2g.units import WEEK_MS
 
 security_events: Final = declare_table(
     "security_events",
@@ -142,9 +143,6 @@ def forecast(connection: sa.Connection, now_ms: int, weeks: int) -> list[tuple[i
     week = sa.case((one.c.until_ms < now_ms, -1), else_=(one.c.until_ms - now_ms) // WEEK_MS).label("week")
     query = sa.select(week, one.c.kind, sa.func.count()).where(one.c.until_ms < now_ms + weeks * WEEK_MS)
     return [(row[0], row[1], row[2]) for row in connection.execute(query.group_by(week, one.c.kind).order_by(week))]
-
-
-WEEK_MS: Final = 7 * 86_400_000
 
 
 def _newest() -> AnySelect:

@@ -15,10 +15,10 @@ from v2g.errors import OcppError
 from v2g.ocpp.messages.base import Component, Variable
 from v2g.ocpp.messages.provisioning import SetVariableData
 from v2g.ocpp.times import format_time, parse_time
+from v2g.units import DAY_S
 
 CLOCK: Final = "ClockCtrlr"
 
-_DAY_S: Final = 86_400
 _AHEAD_DAYS: Final = 400
 
 Values = Mapping[tuple[str, str], str]
@@ -91,7 +91,7 @@ def transition(zone: str, now_ms: int) -> tuple[str, tuple[int, str] | None]:
 
     first = offset(now_s)
     for day in range(_AHEAD_DAYS):
-        early, late = now_s + day * _DAY_S, now_s + (day + 1) * _DAY_S
+        early, late = now_s + day * DAY_S, now_s + (day + 1) * DAY_S
         if offset(late) == first:
             continue
         while late - early > 1:

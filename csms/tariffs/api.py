@@ -16,11 +16,11 @@ from csms.tariffs.store import Scope
 from csms.tariffs.work import TARIFFS_CHANGED, TariffService
 from csms.tokens.rules import normalise
 from v2g.energy.price_plan import ChargeKind, PricePlan
-from v2g.energy.settlement.costing import MINUTE_MS, UNITS, bill
+from v2g.energy.settlement.costing import UNITS, bill
 from v2g.energy.settlement.intervals import Registers
 from v2g.energy.settlement.pieces import Usage, zone_of
 from v2g.ocpp.messages.tariff_cost import ClearTariffsResponse, GetTariffsResponse
-from v2g.units import LAST_MS, MICRO, Currency, Decimals, UtcMs, decimals_of
+from v2g.units import LAST_MS, MICRO, MINUTE_MS, Currency, Decimals, UtcMs, decimals_of
 
 PlanId = Annotated[str, msgspec.Meta(min_length=1, max_length=60, examples=["day-night"])]
 

@@ -22,6 +22,7 @@ from csms.db.store import Store
 from csms.db.store_key import StoreKey
 from csms.telemetry.tables import telemetry_keys
 from v2g.errors import SealedError, StoreError
+from v2g.units import DAY_MS
 
 
 class TelemetryKey(msgspec.Struct, frozen=True):
@@ -44,7 +45,6 @@ def add(connection: Connection, key: TelemetryKey) -> None:
     connection.execute(text(f"{statement} ON CONFLICT DO NOTHING"), msgspec.structs.asdict(key))
 
 
-DAY_MS: Final = 86_400_000
 RENEW_S: Final = 30.0
 """Interval in which the age of the newest key is checked, and new keys of other processes are used."""
 

@@ -16,7 +16,7 @@ from v2g.ocpp.messages.base import EnergyTransferMode
 from v2g.ocpp.routes import Version
 from v2g.ocpp.versions import write_payload
 from v2g.pki.certificates import contract_of, is_emaid
-from v2g.units import PositiveDecimals, UtcMs, micro_of
+from v2g.units import DAY_MS, PositiveDecimals, UtcMs, micro_of
 
 CONTRACT: Final = "eMAID"
 """The token type of plug and charge."""
@@ -36,8 +36,6 @@ _FORMS: Final = {
 
 
 Period = Literal["day", "week", "month", "total"]
-
-_DAY_MS: Final = 86_400_000
 
 
 class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -285,7 +283,7 @@ def period_start(period: Period, at_ms: int) -> int:
     """Return the start of the period that contains a time, in ms since 1970 (0 for `total`)."""
     if period == "total":
         return 0
-    day = datetime.fromtimestamp(at_ms // _DAY_MS * _DAY_MS / 1000, UTC)
+    day = datetime.fromtimestamp(at_ms // DAY_MS * DAY_MS / 1000, UTC)
     if period == "week":
         day -= timedelta(days=day.weekday())
     elif period == "month":

@@ -24,21 +24,8 @@ from csms.http.parameters import (
 from csms.http.problems import ApiError, existing
 from csms.stations import store as stations
 from csms.uptime import store as rows
-from csms.uptime.rules import (
-    DAY_MS,
-    HOUR_MS,
-    PRESETS,
-    Cause,
-    EvseOutage,
-    TimeSpan,
-    Uptime,
-    UptimeRules,
-    mean,
-    percent,
-    uptime,
-    within,
-)
-from v2g.units import UtcMs
+from csms.uptime.rules import PRESETS, Cause, EvseOutage, TimeSpan, Uptime, UptimeRules, mean, percent, uptime, within
+from v2g.units import DAY_MS, HOUR_MS, UtcMs
 
 _BY_STATIONS: Final = 200
 """Stations of which a summary reads the history at once."""

@@ -10,11 +10,11 @@ from typing import Annotated, Final, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from v2g.units import HOUR_MS
+
 Cause = Literal["grid", "vehicle", "maintenance", "vandalism", "disaster", "closed", "provider"]
 """Why an outage may not count: no supply, the vehicle, planned maintenance, vandalism, a natural disaster, outside the
 opening hours, the communication provider."""
-HOUR_MS: Final = 3_600_000
-DAY_MS: Final = 24 * HOUR_MS
 
 
 class UptimeRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -14,7 +14,6 @@ from msgspec import UNSET
 
 from secc.hardware.meter import Meter
 from secc.session import ports
-from v2g.energy.grid_signal import QUARTER_MS
 from v2g.energy.settlement import records
 from v2g.energy.settlement.session_journal import CLOCK_STEP_MS, SessionJournal
 from v2g.errors import StoreError
@@ -22,6 +21,7 @@ from v2g.hardware.meters.plausibility import unmetered_mwh
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.iso15118.engine.session import Command, Fact
+from v2g.units import QUARTER_MS
 
 CLOSED_S: Final = 0.2
 """Interval of checks of closed journals, real seconds."""

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from tests.together import together
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.grid_signal import (
-    QUARTER_MS,
     ConnectionPoint,
     ExportSignal,
     PriceSignal,
@@ -24,7 +23,7 @@ from v2g.energy.grid_signal import (
     parse_grid_signal,
 )
 from v2g.errors import CodecError, RefusedError
-from v2g.units import LAST_MS
+from v2g.units import LAST_MS, QUARTER_MS
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

@@ -1,12 +1,13 @@
 """Journals that tests settle, and the facts of an operator."""
 
 from v2g.asn1.discharge import PriceSlot
-from v2g.energy.grid_signal import QUARTER_MS, Tariff
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.journal import Entry, verify_lines
 from v2g.energy.settlement.records import MeterReading, SessionStarted, TariffSet, WearPriced
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.ocpi.objects import CdrToken, OcpiPlace
 from v2g.ocpi.settled import Facts, SettledPlace, signed_data_of
+from v2g.units import QUARTER_MS
 
 T0 = 2_000_000 * QUARTER_MS
 DAY_MS = 86_400_000

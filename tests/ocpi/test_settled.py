@@ -20,7 +20,7 @@ from tests.energy.settlement.conftest import start_ms as start_ms
 from tests.ocpi.schema import SCHEMA
 from tests.ocpi.sessions import DAY_MS, FACTS, SIGNED, T0, journal
 from v2g.asn1.discharge import PriceSlot
-from v2g.energy.grid_signal import QUARTER_MS, Tariff
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement import ocmf
 from v2g.energy.settlement.bundle import verify_bundle
 from v2g.energy.settlement.canonical import canonical
@@ -33,6 +33,7 @@ from v2g.energy.settlement.settle import Settlement, settle
 from v2g.energy.settlement.taxes import VatRate
 from v2g.errors import CodecError
 from v2g.ocpi.settled import Facts, charge_detail_record, correction_records, encode, signed_data_of
+from v2g.units import QUARTER_MS
 
 
 def record_of(entries: list[Entry], facts: Facts = FACTS) -> tuple[Settlement, dict[str, Any]]:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.together import together
-from v2g.ota.window import DAY_MS, UpdateWindow, offset_of, parse_window
+from v2g.ota.window import UpdateWindow, offset_of, parse_window
+from v2g.units import DAY_MS
 
 NIGHT = UpdateWindow(22 * 60, 6 * 60)
 MINUTE_MS = 60_000

@@ -14,9 +14,9 @@ from tests.csms.backend import Backend
 from tests.csms.fixtures import backend, csms
 from v2g.telemetry.delivery import MAX_DELIVERY_BYTES, Mark
 from v2g.telemetry.signals import CONTEXTS, SIGNALS
-from v2g.units import LAST_MS
+from v2g.units import DAY_MS, HOUR_MS, LAST_MS
 from v2g_gateway.uplink import OnMarks
-from v2g_testkit.commuters import DAY_MS, HOUR_MS, Commuter, Commuters, CommutersConfig
+from v2g_testkit.commuters import Commuter, Commuters, CommutersConfig
 
 __all__ = ["backend", "csms"]
 

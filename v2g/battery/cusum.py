@@ -8,14 +8,13 @@ How long it takes until a false finding, and until a true one, follows from both
 """
 
 import math
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from v2g.battery.sample import Finding, Sample, judge
-
-_DAY_MS: Final = 86_400_000
+from v2g.units import DAY_MS
 
 
 class Watched(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,7 +67,7 @@ class CusumState(msgspec.Struct, frozen=True):
 def step(settings: CusumSettings, state: CusumState, sample: Sample) -> tuple[CusumState, tuple[Finding, ...]]:
     """Add a sample to its day; a day is compared when a sample of a later one comes."""
     tracks, found = dict(state.tracks), ()  # type: dict[str, Track], tuple[Finding, ...]
-    day = sample.at_ms // _DAY_MS
+    day = sample.at_ms // DAY_MS
     for each in settings.watched:
         value = sample.values.get(each.signal)
         if value is None:

@@ -14,8 +14,8 @@ from v2g.battery import ageing as _ageing
 from v2g.battery import soc as _soc
 from v2g.battery.cell import CURVES, Curve, PackModel, mean_a, reading
 from v2g.battery.sample import Finding, Sample, judge
+from v2g.units import DAY_MS
 
-_DAY_MS: Final = 86_400_000
 _LEAST: Final = 0.005
 """Standard deviation of a health that a forecast believes."""
 _SET_BACK_S: Final = 60.0
@@ -129,12 +129,12 @@ def step(settings: HealthSettings, state: HealthState, sample: Sample) -> tuple[
 
 
 def _years(state: HealthState, at_ms: int) -> float:
-    return (at_ms - state.first_ms) / _DAY_MS / 365.25
+    return (at_ms - state.first_ms) / DAY_MS / 365.25
 
 
 def refit_due(settings: HealthSettings, model: Model, cycles: float, now_ms: int) -> bool:
     """Return whether the model is to be fitted anew: after so many cycles or days (R116)."""
-    return cycles - model.cycles >= settings.cycles or now_ms - model.at_ms >= settings.days * _DAY_MS
+    return cycles - model.cycles >= settings.cycles or now_ms - model.at_ms >= settings.days * DAY_MS
 
 
 def sized(settings: HealthSettings, state: HealthState) -> bool:

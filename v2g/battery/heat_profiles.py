@@ -20,12 +20,12 @@ from msgspec import Meta
 
 from v2g.errors import ConfigError
 from v2g.telemetry.signals import MODULE_TEMPERATURE, MODULES
+from v2g.units import DAY_MS
 
 if TYPE_CHECKING:  # loading it takes more than a second
     from sklearn.mixture import GaussianMixture
     from sklearn.preprocessing import StandardScaler
 
-DAY_MS: Final = 86_400_000
 WIDTH_S: Final = 900
 """Width of the intervals."""
 

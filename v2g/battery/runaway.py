@@ -19,6 +19,7 @@ from msgspec import Meta
 
 from v2g.battery.sample import Finding, Sample
 from v2g.safety.excess import UNIT, Excess, microseconds
+from v2g.units import SECOND_MS
 
 KIND: Final = "thermal_runaway"
 HOTTEST: Final = "battery.temperature.max"
@@ -26,7 +27,6 @@ LOWEST: Final = "battery.cell_voltage.min"
 MEAN: Final = "battery.cell_voltage.mean"
 PRESSURE: Final = "battery.pressure"
 _NEVER: Final = -(1 << 62)
-_SECOND_MS: Final = 1000
 _RISES: Final = 3
 
 _NONE_LASTS: Final = (Excess(),) * 3
@@ -136,7 +136,7 @@ def _marked(settings: RunawaySettings, state: RunawayState, hottest_c: float, at
         return msgspec.structs.replace(
             state, mark_c=hottest_c, mark_ms=at_ms, rising_c=hottest_c, rising_ms=at_ms, rises=0
         )
-    if passed_ms < _SECOND_MS:
+    if passed_ms < SECOND_MS:
         return state
     rises = state.rises
     risen = hottest_c - state.mark_c >= settings.gradient * passed_ms / 1000

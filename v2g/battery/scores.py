@@ -16,8 +16,8 @@ from msgspec import Meta
 from v2g.battery import downtime as _downtime
 from v2g.battery import driving as _driving
 from v2g.battery.sample import Sample
+from v2g.units import DAY_MS
 
-_DAY_MS: Final = 86_400_000
 _LONGEST_MS: Final = 6 * 3_600_000
 """Between two temperatures of a battery, which change slowly."""
 _GAS: Final = 8.314
@@ -152,7 +152,7 @@ def _kept(settings: ScoreSettings, sample: Sample, heat: float | None) -> dict[s
 
 def _shifted(state: ScoreState, sample: Sample, values: Mapping[str, float]) -> dict[str, DailyMeans]:
     shifts = state.shifts
-    if sample.at_ms // _DAY_MS != state.at_ms // _DAY_MS:
+    if sample.at_ms // DAY_MS != state.at_ms // DAY_MS:
         shifts = {name: _next_day(each) for name, each in shifts.items()}
     if not values:
         return shifts

@@ -8,9 +8,9 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from v2g.energy.grid_signal import QUARTER_MS, SignalSlot
+from v2g.energy.grid_signal import SignalSlot
 from v2g.energy.settlement.pieces import zone_of
-from v2g.units import PositiveDecimals, micro_of
+from v2g.units import QUARTER_MS, PositiveDecimals, micro_of
 
 _LEVELS: Final = ("high", "standard", "low")
 _PARTS: Final = 96

@@ -20,9 +20,6 @@ from v2g.errors import CodecError, RefusedError
 from v2g.typed_json import Fields
 from v2g.units import LAST_MS, Currency, Decimals, UtcMs, micro_of
 
-QUARTER_MS: Final = 15 * 60 * 1000
-"""ms in a quarter of an hour: the settlement interval."""
-
 MAX_SIGNAL_BYTES: Final = 1_000_000
 _DECIMALS: Final = re.compile(r"-?[0-9]{1,13}(\.[0-9]{1,6})?\Z", re.ASCII)
 """Decimal text, as in `v2g.units.Decimals`."""

@@ -26,6 +26,7 @@ from msgspec import Meta
 from v2g import typed_json
 from v2g.energy.grid_signal import ALL, MAX_SIGNAL_BYTES, GridSignal, PriceSignal, SignalSlot, parse_grid_signal
 from v2g.errors import CodecError
+from v2g.units import HOUR_MS
 from v2g.xml_text import Node, children, local_name, read_xml, text_at
 
 FORMATS = Literal["energy-charts", "entsoe", "caiso", "elexon", "jepx", "grid-signal"]
@@ -38,8 +39,7 @@ _MOST_TABLE_BYTES: Final = 8_000_000
 MOST_UNZIPPED: Final = 20_000_000
 """Maximum number of bytes of an unzipped document."""
 
-_HOUR_MS: Final = 3_600_000
-_HALF_HOUR_MS: Final = _HOUR_MS // 2
+_HALF_HOUR_MS: Final = HOUR_MS // 2
 _JEPX_DAYS: Final = ("受渡日", "年月日")
 """The column of the day of delivery; the second name is that of older files."""
 _JEPX_SLOT: Final = "時刻コード"
@@ -52,8 +52,8 @@ _JEPX_AREAS: Final = {"system": "システムプライス(円/kWh)"} | {
 }  # fmt: skip
 _UNIT: Final = re.compile(r"([A-Z]{3}) ?/ ?(MWh|kWh)\Z", re.ASCII | re.IGNORECASE)
 _RESOLUTIONS: Final = {
-    "PT1M": 60_000, "PT5M": 300_000, "PT15M": 900_000, "PT30M": 1_800_000, "PT60M": _HOUR_MS, "PT1H": _HOUR_MS,
-    "P1D": 24 * _HOUR_MS,
+    "PT1M": 60_000, "PT5M": 300_000, "PT15M": 900_000, "PT30M": 1_800_000, "PT60M": HOUR_MS, "PT1H": HOUR_MS,
+    "P1D": 24 * HOUR_MS,
 }  # fmt: skip
 _MOST_PRICE: Final = 2**53 - 1
 _LONGEST_MS: Final = 31 * 86_400_000
@@ -169,7 +169,7 @@ def _energy_charts(data: bytes) -> tuple[str, list[MarketPrice]]:
     steps = [later - earlier for earlier, later in itertools.pairwise(starts)]
     if any(step <= 0 for step in steps):
         raise CodecError("prices of Energy-Charts: the times do not ascend")
-    lengths = [*(_lasts(steps, at) for at in range(len(steps))), min(*steps, _HOUR_MS) if steps else _HOUR_MS]
+    lengths = [*(_lasts(steps, at) for at in range(len(steps))), min(*steps, HOUR_MS) if steps else HOUR_MS]
     scale = 1e-3 if unit[2].lower() == "mwh" else 1.0
     return unit[1].upper(), [
         MarketPrice(start, start + length, price * scale)
@@ -181,7 +181,7 @@ def _energy_charts(data: bytes) -> tuple[str, list[MarketPrice]]:
 def _lasts(steps: Sequence[int], at: int) -> int:
     """Return how long a price holds (ms): until the next, unless prices are missing between, as by the steps beside."""
     step, beside = steps[at], (*steps[max(0, at - 1) : at], *steps[at + 1 : at + 2])
-    return step if step in beside and step <= _HOUR_MS else min(step, *beside, _HOUR_MS)
+    return step if step in beside and step <= HOUR_MS else min(step, *beside, HOUR_MS)
 
 
 def _entsoe(data: bytes) -> tuple[str, list[MarketPrice]]:

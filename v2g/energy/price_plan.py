@@ -14,12 +14,10 @@ import msgspec
 from msgspec import Meta
 
 from v2g.energy.grid_signal import local_day
-from v2g.units import Currency, Decimals, PositiveDecimals, UtcMs, micro_of
+from v2g.units import MINUTE_MS, Currency, Decimals, PositiveDecimals, UtcMs, micro_of
 
 Minute = Annotated[int, Meta(ge=0, le=1439)]
 NonNegative = Annotated[int, Meta(ge=0, le=10**12)]
-
-_MINUTE_MS: Final = 60_000
 
 
 class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -247,11 +245,11 @@ def _has_calendar(when: When) -> bool:
 
 def _clock_times(begin_ms: int, end_ms: int, minutes: set[int], zone: tzinfo) -> set[int]:
     """Return when the clock shows any of some minutes within one local day, including days with clock changes."""
-    if end_ms - begin_ms == 1440 * _MINUTE_MS:
-        return {begin_ms + minute * _MINUTE_MS for minute in minutes}
+    if end_ms - begin_ms == 1440 * MINUTE_MS:
+        return {begin_ms + minute * MINUTE_MS for minute in minutes}
 
     def changes(at: int) -> bool:
-        clock, before = local_time(at, zone), local_time(at - _MINUTE_MS, zone)
+        clock, before = local_time(at, zone), local_time(at - MINUTE_MS, zone)
         return _minute_of(clock) in minutes or clock.utcoffset() != before.utcoffset()
 
-    return {at for at in range(begin_ms, end_ms, _MINUTE_MS) if changes(at)}
+    return {at for at in range(begin_ms, end_ms, MINUTE_MS) if changes(at)}

@@ -18,9 +18,8 @@ from v2g.errors import CodecError
 from v2g.ocpi.objects import CdrDimension, CdrPeriod, OcpiCdr, OcpiPrice, OcpiTariff, TaxAmount
 from v2g.ocpi.tariffs import Costs, costs_by
 from v2g.ocpi.wire import utc_ms
-from v2g.units import currency_digits, payable
+from v2g.units import HOUR_MS, currency_digits, payable
 
-_HOUR_MS: Final = 3_600_000
 _LONGEST_MS: Final = 40 * 86_400_000
 _AHEAD_MS: Final = 600_000
 _MOST_KW: Final = Decimal(1500)
@@ -203,7 +202,7 @@ def _times_and_energy(cdr: OcpiCdr, now_ms: int, most_kw: Decimal) -> list[str]:
         found.append(f"energy: {cdr.total_energy} kWh in all, {taken} in its periods")
     flowed = sum((abs(each.volume) for p in cdr.charging_periods for each in p.dimensions
                   if each.type == "ENERGY"), Decimal(0))  # fmt: skip
-    hours = Decimal(max(end_ms - start_ms, 1000)) / _HOUR_MS
+    hours = Decimal(max(end_ms - start_ms, 1000)) / HOUR_MS
     if flowed > most_kw * hours * Decimal("1.1") + Decimal("0.1"):
         found.append(f"power: {flowed} kWh within {hours:.3f} h is more than {most_kw} kW")
     in_use = hours - volume(cdr.charging_periods, "RESERVATION_TIME")

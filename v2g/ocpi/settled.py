@@ -30,12 +30,10 @@ from v2g.energy.settlement.taxes import Taxation, VatRate, gross_of, percents, t
 from v2g.errors import CodecError
 from v2g.ocpi import objects, wire
 from v2g.ocpi.records import credit_of
-from v2g.units import MWH_PER_KWH, payable
+from v2g.units import HOUR_MS, MWH_PER_KWH, payable
 
 _SHORT_PAUSE_MS: Final = 60_000
 """A pause shorter than this is none: a meter's register steps."""
-
-_HOUR_MS: Final = 3_600_000
 
 Text45 = Annotated[str, Meta(min_length=1, max_length=45)]
 
@@ -201,7 +199,7 @@ def charge_detail_record(
                 start=Decimal("0.0000"),
             ),
             total_energy_cost=cost,
-            total_time=_decimal(settlement.end.utc_ms - begin.utc_ms, _HOUR_MS),
+            total_time=_decimal(settlement.end.utc_ms - begin.utc_ms, HOUR_MS),
             total_parking_time=sum(hours, start=Decimal("0.0000")),
             last_updated=updated,
         )
@@ -271,7 +269,7 @@ def _period(span: _Span, start: Registers) -> objects.CdrPeriod:
     def volume(first: int, last: int, unit: int) -> Decimal:
         return _decimal(last, unit) - _decimal(first, unit)
 
-    hours = volume(span.begin.utc_ms - start.utc_ms, span.end.utc_ms - start.utc_ms, _HOUR_MS)
+    hours = volume(span.begin.utc_ms - start.utc_ms, span.end.utc_ms - start.utc_ms, HOUR_MS)
     if span.direction is None:
         dimensions: tuple[objects.CdrDimension, ...] = (objects.CdrDimension(type="PARKING_TIME", volume=hours),)
     else:

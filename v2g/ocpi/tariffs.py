@@ -32,7 +32,7 @@ from v2g.ocpi.objects import (
     TariffRestrictions,
 )
 from v2g.ocpi.wire import utc_ms
-from v2g.units import micro_of
+from v2g.units import HOUR_MS, micro_of
 
 _DAYS: Final = ("MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY")
 _TYPES: Final[dict[ChargeKind, tuple[str, int]]] = {
@@ -46,7 +46,6 @@ _TYPES: Final[dict[ChargeKind, tuple[str, int]]] = {
 _KINDS: Final[dict[str, ChargeKind]] = {
     "ENERGY": "energy", "TIME": "charging_time", "PARKING_TIME": "idle_time", "FLAT": "fixed",
 }  # fmt: skip
-_HOUR_MS: Final = 3_600_000
 _LEAST: Final = Decimal("0.001")
 _Q4: Final = Decimal("0.0001")
 EXPORT: Final = "-export"
@@ -268,7 +267,7 @@ def periods_of(bill: Bill) -> list[CdrPeriod]:
 
 def hours_of(ms: int) -> Decimal:
     """Return a time in hours, four decimals."""
-    return (Decimal(max(0, ms)) / _HOUR_MS).quantize(_Q4)
+    return (Decimal(max(0, ms)) / HOUR_MS).quantize(_Q4)
 
 
 def _kwh(mwh: int) -> Decimal:
@@ -370,7 +369,7 @@ def _count(
         amounts = [(forth, "ENERGY", Decimal(piece.energy_mwh) / 10**6)]
         amounts.append((back, "ENERGY", Decimal(-piece.export_mwh) / 10**6))
         if piece.length_ms:
-            amounts.append((forth, "TIME" if piece.charging else "PARKING_TIME", Decimal(piece.length_ms) / _HOUR_MS))
+            amounts.append((forth, "TIME" if piece.charging else "PARKING_TIME", Decimal(piece.length_ms) / HOUR_MS))
         if number == 0:
             amounts.append((forth, "FLAT", Decimal(1)))
         for (_, tariff), kind, amount in amounts:
@@ -511,7 +510,7 @@ def _usage(groups: Sequence[Sequence[CdrPeriod]], end_ms: int) -> Usage:
         flowing = "TIME" in volumes or ("PARKING_TIME" not in volumes and any(energies))
         charging.append((start_ms, flowing))
         if flowing and volumes.get("PARKING_TIME", Decimal(0)) > 0:  # both: the rates of a period do not change in it
-            flows_ms = min(flows_ms, round(volumes["TIME"] * _HOUR_MS))
+            flows_ms = min(flows_ms, round(volumes["TIME"] * HOUR_MS))
             readings.append(Registers(start_ms + flows_ms, imported, exported))
             charging.append((start_ms + flows_ms, False))
         readings.append(Registers(stop_ms, imported, exported))
@@ -519,7 +518,7 @@ def _usage(groups: Sequence[Sequence[CdrPeriod]], end_ms: int) -> Usage:
         current = volumes.get("MIN_CURRENT", volumes.get("MAX_CURRENT"))
         currents.append((start_ms, round(current or 0)))
         power = volumes.get("MIN_POWER", volumes.get("MAX_POWER"))
-        mean_w = taken * _HOUR_MS // (1000 * flows_ms) if flows_ms > 0 else 0
+        mean_w = taken * HOUR_MS // (1000 * flows_ms) if flows_ms > 0 else 0
         powers.append((start_ms, mean_w if power is None else round(power * 1000)))
         if power is None and flows_ms < stop_ms - start_ms:
             powers.append((start_ms + flows_ms, 0))

@@ -17,6 +17,7 @@ from v2g.energy.limits import MOST_W
 from v2g.errors import CodecError
 from v2g.openadr.objects import Event, EventPayloadDescriptor, Program
 from v2g.openadr.timing import FOREVER, MAX_SEGMENTS, TimedSegment, parse_time, segments
+from v2g.units import HOUR_MS
 
 PRICE, EXPORT_PRICE = "PRICE", "EXPORT_PRICE"
 IMPORT_LIMIT, EXPORT_LIMIT = "IMPORT_CAPACITY_LIMIT", "EXPORT_CAPACITY_LIMIT"
@@ -27,7 +28,6 @@ EMERGENCIES: Final = ALERTS[:2]
 
 _WATTS: Final = {"KW": 1000.0, "W": 1.0, "MW": 1e6}
 _MICRO_PER_KWH: Final = {"KWH": 1e6, "MWH": 1e3}
-_HOUR_MS: Final = 3_600_000
 _MOST_SLOTS: Final = 3000  # of a grid signal
 _MOST_PRICE: Final = 2**53 - 1
 
@@ -79,7 +79,7 @@ def demands(
     untils = [import_until, export_until, setpoint_until, *(alert.until_ms for alert in alerts)]
     return Demands(
         at_ms=at_ms,
-        until_ms=min(*untils, at_ms - at_ms % _HOUR_MS + _HOUR_MS),
+        until_ms=min(*untils, at_ms - at_ms % HOUR_MS + HOUR_MS),
         currency=currency,
         prices=prices,
         import_limit_w=import_limit,
@@ -99,8 +99,8 @@ class _EventReading:
         self._programs = {program.id: program for program in programs}
         self._events = [event for event in events if event.program_id in self._programs]
         self._at_ms, self._ven_name = at_ms, ven_name
-        self._from_ms = at_ms - at_ms % _HOUR_MS
-        self._until_ms = -(-(at_ms + horizon_ms) // _HOUR_MS) * _HOUR_MS
+        self._from_ms = at_ms - at_ms % HOUR_MS
+        self._until_ms = -(-(at_ms + horizon_ms) // HOUR_MS) * HOUR_MS
         self.problems: list[str] = []
 
     def least(self, kind: str) -> tuple[int | None, int]:

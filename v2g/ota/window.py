@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
-DAY_MS: Final = 86_400_000
-_MINUTE_MS: Final = 60_000
+from v2g.units import DAY_MS, MINUTE_MS
+
 _TEXT: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5][0-9])")
 
 Offset = Callable[[int], int]
@@ -31,7 +31,7 @@ class UpdateWindow(msgspec.Struct, frozen=True):
     @property
     def length_ms(self) -> int:
         """How long it is open on a day of 24 h, ms."""
-        return ((self.until_minute - self.from_minute) * _MINUTE_MS - 1) % DAY_MS + 1
+        return ((self.until_minute - self.from_minute) * MINUTE_MS - 1) % DAY_MS + 1
 
     def is_open(self, utc_ms: int, offset: Offset) -> bool:
         """Return whether it is open at a time."""
@@ -50,7 +50,7 @@ class UpdateWindow(msgspec.Struct, frozen=True):
 
     def _since(self, local_ms: int) -> int:
         """Return how long ago the clock showed the window's begin."""
-        return (local_ms - self.from_minute * _MINUTE_MS) % DAY_MS
+        return (local_ms - self.from_minute * MINUTE_MS) % DAY_MS
 
 
 def parse_window(text: str) -> UpdateWindow:

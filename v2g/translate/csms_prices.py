@@ -16,10 +16,10 @@ from v2g.iso15118.d20.prices import amount
 from v2g.ocpp.messages import price_schedules as wire
 from v2g.ocpp.messages.charging_profiles import ChargingSchedule
 from v2g.ocpp.times import parse_time
+from v2g.units import DAY_S
 
 CsmsPrices = iso.AbsolutePriceSchedule | iso.PriceLevelSchedule
 
-_DAY_S: Final = 86_400
 _POWERS: Final = 30
 """Of ten, up to which a number of too many digits is rounded."""
 _LEVELS: Final = 255
@@ -38,7 +38,7 @@ def read_csms_prices(schedule: ChargingSchedule, begin_ms: int) -> CsmsPrices | 
         anchor_s, text = _seconds(parse_time(given.time_anchor) // 1000), given.price_schedule_description
         return _level_schedule(anchor_s, text, entries, given.number_of_price_levels)
     if schedule.sales_tariff is not None:
-        return _sales(schedule.sales_tariff, begin_ms, schedule.duration or _DAY_S)
+        return _sales(schedule.sales_tariff, begin_ms, schedule.duration or DAY_S)
     return None
 
 

@@ -14,6 +14,7 @@ import typer
 from v2g.errors import CodecError, ConfigError, TrustError
 from v2g.svg_chart import Row, Series, stairs_chart
 from v2g.typed_json import Fields
+from v2g.units import DAY_MS
 from v2g_cli.csms.client import CsmsClient
 from v2g_cli.csms.declared import campaigns
 from v2g_cli.csms.show import JsonFlag, client_of, columns_of, show
@@ -51,7 +52,6 @@ _LOOK_S: Final = 2.0
 _OVER: Final = ("Halted", "Finished", "Cancelled")
 _LONGEST: Final = 45 * 60_000
 """What an update should last at most, ms (R142)."""
-_DAY_MS: Final = 86_400_000
 _STEPS: Final = 300
 
 
@@ -198,7 +198,7 @@ def recall_report(campaign: Fields, now_ms: int, *, share: float, days: float) -
         number = max(1, math.ceil(part * len(members) - 1e-9))
         return round((done_ms[number - 1] - begun_ms) / 3_600_000, 3) if number <= len(done_ms) else None
 
-    end_ms = begun_ms + round(days * _DAY_MS)
+    end_ms = begun_ms + round(days * DAY_MS)
     reached = bisect.bisect_right(done_ms, end_ms)
     enough = bool(members) and reached >= share * len(members) - 1e-9
     over = now_ms > end_ms or campaign["state"] in _OVER

@@ -11,7 +11,7 @@ from v2g.errors import ConfigError
 from v2g.extras import extras_named
 from v2g.io.runtime.clock import Clock
 from v2g.typed_json import Fields
-from v2g.units import LAST_MS
+from v2g.units import DAY_MS, LAST_MS
 from v2g_cli.csms.show import JsonFlag, client_of, part, show, show_one
 from v2g_cli.csms.vehicle_plot import (
     BATTERY,
@@ -122,8 +122,8 @@ def profile(
         from v2g.battery import heat_profiles as profiles
 
     client, intervals = client_of(context), dict[int, dict[str, float]]()
-    end_ms = Clock().utc_ms() // profiles.DAY_MS * profiles.DAY_MS
-    begin_ms = end_ms - (reference + days) * profiles.DAY_MS
+    end_ms = Clock().utc_ms() // DAY_MS * DAY_MS
+    begin_ms = end_ms - (reference + days) * DAY_MS
     most = (end_ms - begin_ms) // (profiles.WIDTH_S * 1000)
     for signal in profiles.SIGNALS:
         query = {"signal": signal, "width_s": profiles.WIDTH_S, "from_ms": begin_ms, "to_ms": end_ms}

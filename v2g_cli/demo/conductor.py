@@ -12,8 +12,9 @@ import msgspec
 
 from v2g.errors import TimeoutExpired, TransportError
 from v2g.typed_json import Fields
+from v2g.units import HOUR_MS
 from v2g_cli.demo.broker import Broker, find_mosquitto, start_broker
-from v2g_cli.demo.folder import CAN_GROUP, HOUR_MS, LOWERED_LIMIT_W, SITE_LIMIT_W, STATION, RunFolder
+from v2g_cli.demo.folder import CAN_GROUP, LOWERED_LIMIT_W, SITE_LIMIT_W, STATION, RunFolder
 from v2g_cli.demo.operator import Operator
 from v2g_cli.demo.processes import Event, Program, free_port, program, wait_for
 from v2g_cli.demo.scenario import Scenario, happened

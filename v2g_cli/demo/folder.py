@@ -20,6 +20,7 @@ from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from v2g.energy.grid_signal import GridSignal, SignalSlot
 from v2g.pki.profile import Generation, KeyKind, Role
 from v2g.slac.shared import FAST
+from v2g.units import DAY_S, HOUR_MS, QUARTER_MS
 from v2g_cli.demo.scenario import Scenario
 from v2g_cli.demo.tables import (
     APP_TABLE,
@@ -38,8 +39,6 @@ from v2g_cli.demo.tables import (
     token_tables,
 )
 
-QUARTER_MS: Final = 900_000
-HOUR_MS: Final = 3_600_000
 EVCC_ID: Final = evcc_id(1)
 EMAID: Final = emaid(1)
 STATION: Final = "CS-V2G-0001"
@@ -72,8 +71,6 @@ STEP_S: Final = 4.0
 
 POLLED_S: Final = 0.3
 """How often the VTN is polled, real seconds."""
-
-_DAY_S: Final = 86_400
 
 SLOTS: Final = 96
 """Priced quarter-hours. On a busy machine hours of simulated time pass before a vehicle is plugged in."""
@@ -168,7 +165,7 @@ class RunFolder:
         """Return the recorded prices, moved by whole days to that of the run."""
         document = msgspec.json.decode((resources.files("v2g_cli.demo") / "data" / self.scenario.prices).read_bytes())
         begin = document["unix_seconds"][0]
-        moved = (self.origin_utc_ms // 1000 - begin) // _DAY_S * _DAY_S
+        moved = (self.origin_utc_ms // 1000 - begin) // DAY_S * DAY_S
         document["unix_seconds"] = [each + moved for each in document["unix_seconds"]]
         return msgspec.json.encode(document).decode()
 

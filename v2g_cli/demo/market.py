@@ -9,16 +9,15 @@ from typing import Final
 from csms.db.store import Store, address
 from csms.fleets import store as fleets
 from v2g.energy.dispatch.forecast import FleetQuarter
-from v2g.energy.grid_signal import QUARTER_MS
 from v2g.errors import TransportError
 from v2g.typed_json import Fields
+from v2g.units import DAY_MS, QUARTER_MS
 from v2g_cli.demo.folder import RunFolder
 from v2g_cli.demo.operator import Operator
 from v2g_cli.demo.scenario import GATE_S
 from v2g_cli.demo.story import kw
 
 _DAYS: Final = 28
-_DAY_MS: Final = 96 * QUARTER_MS
 _HOUR: Final = 70
 """Quarter hours from midnight, in the simulated past, until what is the time of the run: half past five."""
 _SLACK_MS: Final = 300_000
@@ -80,7 +79,7 @@ class DemoMarket:
     def remember(self) -> None:
         """Give the fleet a past, in the back end's store before that starts."""
         now_ms = self._folder.origin_utc_ms
-        begin_ms = now_ms - now_ms % QUARTER_MS - (_DAYS - 1) * _DAY_MS - _HOUR * QUARTER_MS
+        begin_ms = now_ms - now_ms % QUARTER_MS - (_DAYS - 1) * DAY_MS - _HOUR * QUARTER_MS
         (self._folder.path / "csms").mkdir(mode=0o700)
         store = Store(address("", self._folder.path / "csms"))
         try:

@@ -18,8 +18,9 @@ from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.io.websocket.client import connect
 from v2g.ocpp.messages.data_transfer import VENDOR
 from v2g.text import numbered
+from v2g.units import HOUR_MS, QUARTER_MS
 from v2g_cli.demo.console import ConsoleDemo
-from v2g_cli.demo.folder import HOUR_MS, QUARTER_MS, RunFolder
+from v2g_cli.demo.folder import RunFolder
 from v2g_cli.demo.processes import Program
 
 SPEED: Final = 200.0

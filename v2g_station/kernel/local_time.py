@@ -8,9 +8,8 @@ import msgspec
 
 from v2g.errors import OcppError
 from v2g.ocpp.times import parse_time
+from v2g.units import DAY_MS
 from v2g_station.kernel.device_model import DeviceModel
-
-DAY_MS: Final = 86_400_000
 
 
 class LocalTime(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from v2g.hardware.energy_manager.commands import CommandStep
 from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.authorization import IdToken, IdTokenType
 from v2g.ocpp.messages.transactions import TransactionLimit
+from v2g.units import HOUR_MS
 from v2g_station.blocks import evse
 from v2g_station.blocks.der.reactive import React
 from v2g_station.blocks.der.response import Respond
@@ -97,7 +98,6 @@ def to_number(text: str) -> float:
     return found
 
 
-HOUR_MS: Final = 3_600_000
 STAY_MS: Final = 10 * HOUR_MS
 """How long a bidirectional vehicle stays that came by hand, as it announces."""
 VOLTS: Final = 400

@@ -4,9 +4,10 @@ import pytest
 from sqlalchemy import Connection, insert
 
 from csms.accounts.rules import Role
-from csms.station_security.store import WEEK_MS, station_certificates
+from csms.station_security.store import station_certificates
 from tests.csms.api.support import ApiClient
 from tests.csms.console.support import employ, text_of
+from v2g.units import WEEK_MS
 
 
 @pytest.mark.requirement("R217")

@@ -8,9 +8,9 @@ from csms.accounts.rules import Role
 from csms.stations import store as stations
 from csms.stations.store import StationContact
 from csms.uptime import pages
-from csms.uptime.rules import HOUR_MS
 from tests.csms.api.support import ApiClient
 from tests.csms.console.support import employ, text_of
+from v2g.units import HOUR_MS
 
 pytestmark = pytest.mark.requirement("R185")
 

@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import insert
 
 from csms.db.store import Store
-from csms.station_security.store import WEEK_MS, expiring, forecast, station_certificates
+from csms.station_security.store import expiring, forecast, station_certificates
+from v2g.units import WEEK_MS
 
 NOW = 1_900_000_000_000
 V2G, CSMS = "V2GCertificate", "ChargingStationCertificate"

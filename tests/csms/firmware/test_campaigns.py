@@ -42,7 +42,7 @@ from tests.together import together
 from v2g.errors import ConfigError
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.transactions import Reason
-from v2g.ota.window import DAY_MS
+from v2g.units import DAY_MS
 
 ROOT = Path(__file__).parents[3]
 IMAGE = Image(location="https://fw.example/1.bin")

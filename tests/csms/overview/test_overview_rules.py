@@ -7,18 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from csms.console.present import flow_bar
-from csms.overview.rules import (
-    HOUR_MS,
-    DayFacts,
-    PowerPoint,
-    PowerTrend,
-    beside,
-    energy_wh,
-    hours_wh,
-    trend,
-    verdict,
-)
+from csms.overview.rules import DayFacts, PowerPoint, PowerTrend, beside, energy_wh, hours_wh, trend, verdict
 from tests.together import together
+from v2g.units import HOUR_MS
 
 
 @together(

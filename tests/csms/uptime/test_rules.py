@@ -9,8 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.uptime.rules import (
-    DAY_MS,
-    HOUR_MS,
     PRESETS,
     Cause,
     EvseOutage,
@@ -24,6 +22,7 @@ from csms.uptime.rules import (
     within,
 )
 from tests.together import together
+from v2g.units import DAY_MS, HOUR_MS
 
 pytestmark = pytest.mark.requirement("R185")
 

@@ -19,12 +19,13 @@ from csms.transactions.events import EventArrival, add_events
 from csms.transactions.rules import IMPORT_REGISTER, Event, Sample
 from csms.uptime import rules as rules_of
 from csms.uptime import store as rows
-from csms.uptime.rules import DAY_MS, HOUR_MS, PRESETS, Status, TimeSpan, UptimeRules
+from csms.uptime.rules import PRESETS, Status, TimeSpan, UptimeRules
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.backend import Backend
 from tests.csms.fixtures import Start
 from tests.csms.support import STATION
 from v2g.ocpp.times import format_time
+from v2g.units import DAY_MS, HOUR_MS
 
 pytestmark = pytest.mark.requirement("R185")
 

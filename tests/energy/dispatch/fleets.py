@@ -7,7 +7,8 @@ import numpy as np
 from scipy.sparse import csc_matrix, eye_array
 
 from v2g.energy.dispatch.plan import DispatchPlan, Method, VehiclePlan
-from v2g.energy.dispatch.problem import HOUR_MS, DispatchProblem, FleetVehicle, Period
+from v2g.energy.dispatch.problem import DispatchProblem, FleetVehicle, Period
+from v2g.units import HOUR_MS
 
 START = 1_800_000_000_000
 

@@ -15,7 +15,7 @@ from tests.together import together
 from v2g.energy.dispatch.flexibility import VehicleRange, activate, bids, capabilities
 from v2g.energy.dispatch.planner import make_plan
 from v2g.energy.dispatch.problem import NO_CLIMATE, Climate, DispatchProblem, FleetVehicle, Period
-from v2g.energy.grid_signal import QUARTER_MS
+from v2g.units import QUARTER_MS
 
 MINUTE_MS = 60_000
 

@@ -17,7 +17,7 @@ from v2g.energy.dispatch.forecast import (
     pinball,
     skill,
 )
-from v2g.energy.grid_signal import QUARTER_MS
+from v2g.units import QUARTER_MS
 from v2g_cli.demo.market import past as simulated
 
 BEGIN_MS = round(datetime(2026, 1, 5, tzinfo=UTC).timestamp()) * 1000

@@ -13,11 +13,12 @@ from v2g.asn1.discharge import PriceSlot
 from v2g.energy.dispatch.earnings import earnings
 from v2g.energy.dispatch.plan import PlanFollower
 from v2g.energy.dispatch.planner import charge_at_once, make_plan
-from v2g.energy.dispatch.problem import HOUR_MS, Climate, DispatchProblem, PeakWindow, Period, make_periods, shave_peak
+from v2g.energy.dispatch.problem import Climate, DispatchProblem, PeakWindow, Period, make_periods, shave_peak
 from v2g.energy.dispatch.report import chart, explain
-from v2g.energy.grid_signal import QUARTER_MS, Tariff
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import Limit
 from v2g.errors import RefusedError
+from v2g.units import HOUR_MS, QUARTER_MS
 
 LIMIT = Limit(source="vehicle", charge_w=11_000, discharge_w=10_000)
 

@@ -15,7 +15,6 @@ from v2g.energy.dispatch.earnings import earnings, wear_micro_per_kwh
 from v2g.energy.dispatch.plan import DispatchPlan, Method, Reason
 from v2g.energy.dispatch.planner import charge_at_once, make_plan
 from v2g.energy.dispatch.problem import (
-    HOUR_MS,
     Climate,
     DispatchProblem,
     FleetVehicle,
@@ -26,7 +25,8 @@ from v2g.energy.dispatch.problem import (
     with_forecast,
 )
 from v2g.energy.dispatch.transformer import Transformer
-from v2g.energy.grid_signal import QUARTER_MS, Tariff
+from v2g.energy.grid_signal import Tariff
+from v2g.units import HOUR_MS, QUARTER_MS
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.energy.settlement.conftest import SESSION_ID, Session
-from v2g.energy.grid_signal import QUARTER_MS, Tariff
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.bundle import (
     JOURNAL,
     MANIFEST,
@@ -62,6 +62,7 @@ from v2g.errors import V2GError, VerificationError
 from v2g.iso15118.signed_requests import read_authorization
 from v2g.pki.keys import PublicKey, SoftwareKey
 from v2g.pki.profile import KeyKind
+from v2g.units import QUARTER_MS
 
 Records = list[tuple[AnyRecord, int]]
 """Entries of a journal: what they hold, and their times (UTC ms)."""

@@ -12,7 +12,7 @@ from pki_tools.tree import PkiTree
 from v2g import exi
 from v2g.asn1.discharge import DecisionReason, PriceSlot
 from v2g.energy.discharge_gate import DischargeConfig, DischargeGate, Rejected
-from v2g.energy.grid_signal import QUARTER_MS, Tariff
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import discharge_limits
 from v2g.energy.settlement import ocmf
 from v2g.energy.settlement.authorization import challenge_of
@@ -42,6 +42,7 @@ from v2g.iso15118.d20.messages.common_types import MessageHeader
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine import signature
 from v2g.pki.credentials import Credentials
+from v2g.units import QUARTER_MS
 
 SESSION_ID = bytes.fromhex("0011223344556677")
 EVSE_ID = "DE*V2G*E0001"

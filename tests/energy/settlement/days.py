@@ -16,7 +16,7 @@ from typing import Final
 from tests.energy.settlement.meter_classes import CLASS_05, CLASS_1, ErringMeter
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.frequency_trace import FrequencyTrace, load_grid_trace
-from v2g.energy.grid_signal import QUARTER_MS, Tariff
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.price_feeds import Markup, parse_feed
 from v2g.energy.settlement.records import (
     AnyRecord,
@@ -27,6 +27,7 @@ from v2g.energy.settlement.records import (
     VehicleDescribed,
 )
 from v2g.energy.settlement.session_journal import SessionJournal
+from v2g.units import QUARTER_MS
 
 VECTORS: Final = Path(__file__).parents[2] / "vectors"
 DAY_MS: Final = 96 * QUARTER_MS

@@ -15,12 +15,13 @@ from tests.energy.settlement.days import Vehicle, Visit, prices
 from tests.energy.settlement.meter_classes import CLASS_05, CLASS_1, ErringMeter, MeterClass
 from tests.together import together
 from v2g.asn1.discharge import PriceSlot
-from v2g.energy.grid_signal import QUARTER_MS, Tariff, local_day
+from v2g.energy.grid_signal import Tariff, local_day
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.records import MeterReading, SessionStarted, TariffSet
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.io.storage.journal_file import JournalFile
+from v2g.units import QUARTER_MS
 
 
 def settled(visit: Visit) -> Settlement:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from v2g.energy.grid_signal import QUARTER_MS
 from v2g.energy.settlement.intervals import IntervalCloser, Registers, Timeline, intervals_of, next_quarter
+from v2g.units import QUARTER_MS
 
 START = 1_800_000_123_456
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g.asn1.discharge import DischargeOffer, PriceSlot
-from v2g.energy.grid_signal import QUARTER_MS, Tariff
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import discharge_limits
 from v2g.energy.settlement.intervals import Registers, Timeline, intervals_of
 from v2g.energy.settlement.pricing import (
@@ -25,6 +25,7 @@ from v2g.energy.settlement.pricing import (
     totals_of,
 )
 from v2g.errors import RefusedError
+from v2g.units import QUARTER_MS
 
 T0 = 2_000_000 * QUARTER_MS
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from tests.energy.settlement.conftest import Session
 from v2g.asn1.discharge import PriceSlot
-from v2g.energy.grid_signal import QUARTER_MS, Tariff
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.grid_support import FUNCTIONS, Function
 from v2g.energy.settlement.bundle import verify_bundle
 from v2g.energy.settlement.canonical import canonical
@@ -28,6 +28,7 @@ from v2g.energy.settlement.records import (
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import settle
 from v2g.errors import VerificationError
+from v2g.units import QUARTER_MS
 
 T0 = 2_000_000 * QUARTER_MS
 STATUSES: tuple[tuple[MeterStatus, ...], ...] = (("missing", "rollover"), ("missing", "reset", "time_jump"))

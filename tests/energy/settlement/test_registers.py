@@ -10,13 +10,13 @@ from msgspec.structs import replace
 
 from tests.journal_start import START
 from tests.together import together
-from v2g.energy.grid_signal import QUARTER_MS
 from v2g.energy.settlement.journal import Entry, Journal, verify_lines
 from v2g.energy.settlement.records import IntervalClosed, MeterReading, SessionStarted
 from v2g.energy.settlement.registers import MeterState
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.errors import StoreError, VerificationError
+from v2g.units import QUARTER_MS
 
 T0 = 2_000_000 * QUARTER_MS
 MAXIMUM = 10**12

@@ -7,7 +7,7 @@ from tests.journal_start import START
 from tests.together import together
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.discharge_gate import JournalHead
-from v2g.energy.grid_signal import QUARTER_MS, Tariff
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.intervals import Registers, interval, next_quarter
 from v2g.energy.settlement.journal import Journal, verify_lines
 from v2g.energy.settlement.records import (
@@ -22,6 +22,7 @@ from v2g.energy.settlement.records import (
 from v2g.energy.settlement.session_journal import SessionJournal, readings_of
 from v2g.energy.settlement.settle import settle
 from v2g.errors import StoreError, VerificationError
+from v2g.units import QUARTER_MS
 
 T0 = 2_000_000 * QUARTER_MS + 1_000
 

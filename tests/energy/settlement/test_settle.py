@@ -11,7 +11,7 @@ from msgspec import UNSET
 from tests.energy.settlement.conftest import Session
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.dispatch.earnings import wear_micro_per_kwh
-from v2g.energy.grid_signal import QUARTER_MS, Tariff
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.bookkeeping import is_balanced, posting_of
 from v2g.energy.settlement.bundle import verify_bundle
 from v2g.energy.settlement.canonical import canonical, sha256_hex
@@ -35,6 +35,7 @@ from v2g.energy.settlement.records import (
 from v2g.energy.settlement.session_journal import SessionJournal, readings_of
 from v2g.energy.settlement.settle import BatteryUse, Settlement, price_book, settle
 from v2g.errors import StoreError, VerificationError
+from v2g.units import QUARTER_MS
 
 START = SessionStarted(
     station_id="CS",

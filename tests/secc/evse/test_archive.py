@@ -22,7 +22,6 @@ from secc.hardware.meter import SimulatedMeter
 from tests.cli.csms import run
 from tests.sealing import Keys, new_keys
 from tests.secc.evse.desk import SESSION, Desk
-from v2g.energy.grid_signal import QUARTER_MS
 from v2g.energy.settlement.bundle import RECEIPT, verify_bundle
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.journal import verify_lines
@@ -35,6 +34,7 @@ from v2g.hardware.meters.plausibility import PER_MWH
 from v2g.io.storage.journal_file import read_files
 from v2g.io.storage.record_keys import RecordKeys, open_lines
 from v2g.pki.keys import SoftwareKey
+from v2g.units import QUARTER_MS
 from v2g_station.store import JournalSigners
 
 

@@ -7,9 +7,9 @@ from msgspec import Meta
 
 from v2g.energy.dispatch.plan import DispatchPlan
 from v2g.energy.dispatch.planner import charge_at_once
-from v2g.energy.dispatch.problem import HOUR_MS, DispatchProblem
+from v2g.energy.dispatch.problem import DispatchProblem
+from v2g.units import DAY_MS, HOUR_MS
 
-DAY_MS: Final = 24 * HOUR_MS
 _W_MS_PER_KWH: Final = 1000 * HOUR_MS
 
 Percent = Annotated[float, Meta(ge=0.0, le=100.0)]

@@ -12,9 +12,9 @@ from msgspec import Meta
 
 from v2g.energy.curves import share_at
 from v2g.energy.dispatch.plan import DispatchPlan, VehiclePlan
-from v2g.energy.dispatch.problem import HOUR_MS, DispatchProblem, FleetVehicle, Period
+from v2g.energy.dispatch.problem import DispatchProblem, FleetVehicle, Period
 from v2g.energy.dispatch.split import Participant, split
-from v2g.energy.grid_signal import QUARTER_MS
+from v2g.units import HOUR_MS, QUARTER_MS
 
 Headroom = Annotated[float, Meta(ge=0.0, lt=1.0)]
 

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from v2g.energy.grid_signal import QUARTER_MS
+from v2g.units import DAY_MS, QUARTER_MS
 
 Series = Literal["load", "up", "down"]
 SERIES: Final[tuple[Series, ...]] = ("load", "up", "down")
@@ -23,7 +23,6 @@ LEAST_DAYS: Final = 7
 MOST_DAYS: Final = 84
 """Older days are not used."""
 
-_DAY_MS: Final = 96 * QUARTER_MS
 _NEIGHBOURS: Final = 2
 """Quarter hours before and after that count as alike."""
 _HALF_LIFE_DAYS: Final = 21.0
@@ -167,4 +166,4 @@ def skill(past: Sequence[FleetQuarter], *, days: int = 14, zone: tzinfo = UTC) -
 
 def since_ms(now_ms: int) -> int:
     """Return from when on past quarter hours matter."""
-    return now_ms - int(timedelta(days=MOST_DAYS) / timedelta(milliseconds=1)) - _DAY_MS
+    return now_ms - int(timedelta(days=MOST_DAYS) / timedelta(milliseconds=1)) - DAY_MS

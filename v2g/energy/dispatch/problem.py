@@ -9,11 +9,9 @@ import msgspec
 from msgspec import Meta
 
 from v2g.asn1.discharge import MicroPerKwh
-from v2g.energy.grid_signal import QUARTER_MS, Tariff
+from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import MOST_W, SignedWatts, Watts
-
-HOUR_MS: Final = 3_600_000
-_MINUTE_MS: Final = 60_000
+from v2g.units import HOUR_MS, MINUTE_MS, QUARTER_MS
 
 WattHours = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Efficiency = Annotated[float, Meta(ge=0.5, le=1.0)]
@@ -232,8 +230,8 @@ def shave_peak(
 
 
 def _cut(period: Period, window: PeakWindow, zone: tzinfo) -> list[Period]:
-    first = (period.start_ms // _MINUTE_MS + 1) * _MINUTE_MS
-    marks = [period.start_ms, *range(first, period.end_ms, _MINUTE_MS)]
+    first = (period.start_ms // MINUTE_MS + 1) * MINUTE_MS
+    marks = [period.start_ms, *range(first, period.end_ms, MINUTE_MS)]
     inside = [window.contains(mark, zone) for mark in marks]
     cuts = [mark for mark, (before, now) in zip(marks[1:], itertools.pairwise(inside), strict=True) if before != now]
     edges = [period.start_ms, *cuts, period.end_ms]

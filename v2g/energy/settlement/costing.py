@@ -19,9 +19,8 @@ import msgspec
 from v2g.energy.price_plan import Bound, Charge, ChargeKind, PricePlan, Tax, local_time
 from v2g.energy.settlement.pieces import Piece, Progress, Usage, begin, bounds, cut, facts, zone_of
 from v2g.energy.settlement.pricing import amount_of
-from v2g.units import MICRO, MWH_PER_KWH
+from v2g.units import MICRO, MINUTE_MS, MWH_PER_KWH
 
-MINUTE_MS: Final = 60_000
 _MILLION: Final = 1_000_000
 
 Plans = Sequence[tuple[int, PricePlan]]

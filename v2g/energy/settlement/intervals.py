@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from v2g.energy.grid_signal import QUARTER_MS
 from v2g.energy.settlement.records import Basis, IntervalClosed, MeterStatus
+from v2g.units import QUARTER_MS
 
 
 class Registers(msgspec.Struct, frozen=True):

@@ -8,14 +8,13 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
 from itertools import pairwise
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
 from v2g.energy.price_plan import PricePlan, Use
 from v2g.energy.settlement.intervals import Registers, Timeline
-
-_HOUR_MS: Final = 3_600_000
+from v2g.units import HOUR_MS
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,7 +151,7 @@ def facts(usage: Usage, **more: int) -> Use:
 def _powers(readings: Sequence[Registers]) -> list[tuple[int, int]]:
     """Return the changes of power (W): the mean between readings."""
     return [
-        (first.utc_ms, (end.import_mwh - first.import_mwh) * _HOUR_MS // (1000 * (end.utc_ms - first.utc_ms)))
+        (first.utc_ms, (end.import_mwh - first.import_mwh) * HOUR_MS // (1000 * (end.utc_ms - first.utc_ms)))
         for first, end in pairwise(readings)
         if end.utc_ms > first.utc_ms
     ]

@@ -14,11 +14,11 @@ from v2g.ocpp.messages.base import Variable as VariableName
 from v2g.ocpp.messages.diagnostics import EventData, EventNotification, EventTrigger, NotifyEventRequest
 from v2g.ocpp.messages.monitoring import PeriodicEventStreamParams
 from v2g.ocpp.times import format_time
+from v2g.units import DAY_MS
 from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.device_model import DeviceModel, component_of
 from v2g_station.kernel.kernel import Answer, Handler, Kernel, status_info
 from v2g_station.kernel.layout import Variable
-from v2g_station.kernel.local_time import DAY_MS
 
 MAX_WAITING: Final = 1000
 """Maximum number of queued values of one stream."""

@@ -11,9 +11,9 @@ from v2g.ocpp.messages import certificates as ocpp
 from v2g.ocpp.messages.base import OCSPRequestData
 from v2g.ocpp.routes import Version
 from v2g.pki.ocsp import ocsp_request_data
+from v2g.units import DAY_MS
 from v2g_station.blocks.security.certificate_store import UNREADABLE, CertificateStore, is_issued_by
 from v2g_station.kernel.kernel import Answer, Kernel, StationCommand
-from v2g_station.kernel.local_time import DAY_MS
 
 FRESH_MS: Final = DAY_MS // 2
 """After this time the next daily look requests an answer anew: M06.FR.10 demands once a week, but a vehicle takes an

@@ -17,9 +17,9 @@ from v2g.ocpp.messages.certificates import GetCertificateIdUse
 from v2g.pki.certificates import is_due, key_kind
 from v2g.pki.profile import Generation
 from v2g.pki.profiles import generation_of
+from v2g.units import DAY_MS
 from v2g_station.blocks.security.certificate_store import CertificateStore, is_current, parse_chain
 from v2g_station.kernel.kernel import Answer, Handler, Kernel, StationCommand, status_info
-from v2g_station.kernel.local_time import DAY_MS
 
 
 class MakeRequest(StationCommand, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from v2g.ocpp.messages.smart_charging import CompositeSchedule
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time
 from v2g.translate.csms_prices import CsmsPrices, read_csms_prices
+from v2g.units import DAY_MS
 from v2g_station.blocks.smart_charging.profile_times import (
     InstalledProfile,
     ProfileSituation,
@@ -27,7 +28,6 @@ from v2g_station.blocks.smart_charging.profile_times import (
     period_at,
 )
 from v2g_station.kernel.kernel import StationCommand
-from v2g_station.kernel.local_time import DAY_MS
 
 MAX_PERIODS: Final = 1024
 

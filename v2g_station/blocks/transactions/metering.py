@@ -2,10 +2,10 @@
 
 from v2g.ocpp.messages.base import EVSE
 from v2g.ocpp.messages.metering import MeterValuesRequest, ReadingContext
+from v2g.units import DAY_MS
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.transaction_records import meter_value
 from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
-from v2g_station.kernel.local_time import DAY_MS
 
 
 class Metering(FunctionalBlock):

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -18,7 +18,7 @@ from v2g.iso15118.d20.messages.common_types import RationalNumber
 from v2g.iso15118.d20.price_rules import PRICE_ALGORITHM
 from v2g.iso15118.d20.prices import amount, fraction
 from v2g.iso15118.d20.quantities import whole
-from v2g.units import MICRO
+from v2g.units import DAY_S, MICRO
 
 Entry = TypeVar("Entry", iso.PriceRuleStack, iso.PriceLevelScheduleEntry)
 CsmsPrices = iso.AbsolutePriceSchedule | iso.PriceLevelSchedule
@@ -140,7 +140,6 @@ def _back(stack: iso.PriceRuleStack) -> Iterator[iso.PriceRule]:
         )
 
 
-DAY_S: Final = 86_400
 NONE, ABSOLUTE, LEVELS = 0, 1, 2
 """Values of the service parameter Pricing (Tables 205 to 207)."""
 

@@ -14,7 +14,7 @@ from tests.csms.charging import Charging
 from tests.csms.services.charging.support import HOUR_MS, fleet_vehicle, next_hour, offer, running, settled
 from v2g.energy.dispatch import lp  # noqa: F401 - takes long to import, and no test should
 from v2g.energy.dispatch.forecast import FleetQuarter
-from v2g.energy.grid_signal import QUARTER_MS
+from v2g.units import QUARTER_MS
 
 CHEAP, DEAR = (100_000, 50_000), (600_000, 500_000)
 FLEET = Fleet(id="depot", import_limit_w=60_000, export_limit_w=60_000, gate_closure_s=900)

@@ -18,6 +18,7 @@ from tests.station.installed import (
 )
 from tests.together import together
 from v2g.ocpp.messages.charging_profiles import LimitAtSoC
+from v2g.units import DAY_MS
 from v2g_station.blocks.smart_charging.profile_times import InstalledProfile, ProfileSituation
 from v2g_station.blocks.smart_charging.profiles import (
     MAX_PERIODS,
@@ -30,7 +31,6 @@ from v2g_station.blocks.smart_charging.profiles import (
     limits_at,
     part,
 )
-from v2g_station.kernel.local_time import DAY_MS
 
 AROUND = ProfileSituation(evse_id=1, transaction=TRANSACTION)
 STATION = "ChargingStationMaxProfile"
