@@ -249,14 +249,18 @@ TARGETS: Final[Mapping[str, Target]] = {
     "station_authorization": Target(
         "v2g_station/blocks/authorization/authorization.py",
         tuple(
-            f"tests/station/blocks/{each}.py"
+            f"tests/{each}.py"
             for each in (
-                "authorization/test_who_may_start",
-                "authorization/test_authorization",
-                "authorization/test_local_list",
-                "test_authorization",
-                "test_autocharge",
-                "test_web_payment",
+                "station/blocks/authorization/test_who_may_start",
+                "station/blocks/authorization/test_authorization",
+                "station/blocks/authorization/test_local_list",
+                "station/blocks/test_authorization",
+                "station/blocks/test_autocharge",
+                "station/blocks/test_remote_control",
+                "station/blocks/test_web_payment",
+                "station/blocks/payment/test_terminal",
+                "station/blocks/transactions/test_managed",
+                "secc/station/test_contract",
             )
         ),
     ),
@@ -638,7 +642,13 @@ TARGETS: Final[Mapping[str, Target]] = {
         "v2g_station/blocks/security/certificate_store.py",
         ("tests/station/blocks/security/test_certificate_store.py",),
     ),
-    "transaction_events": Target("csms/transactions/station.py", ("tests/csms/ocpp/test_transactions.py",)),
+    "transaction_events": Target(
+        "csms/transactions/station.py",
+        tuple(
+            f"tests/csms/ocpp/test_{each}.py"
+            for each in ("transactions", "tariffs", "authorization", "reservations", "metering", "held")
+        ),
+    ),
     "partners_sessions": Target(
         "csms/roaming/sessions.py",
         tuple(f"tests/csms/roaming/test_{each}.py" for each in ("cpo", "signed_sessions", "priced_alike")),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.station.bench import Bench
+from tests.station.bench import Bench, Refused
 from tests.station.charging import bench, charging
 from v2g_station.blocks.evse import Indicate, StopButton
 
@@ -91,6 +91,37 @@ def test_before_the_station_is_accepted_nobody_starts_unless_that_is_allowed(ear
     found.present()
     assert holder(found) == ("TAG-1" if early else None)
     assert words(found)[-1] == ("accepted" if early else "rejected")
+
+
+@pytest.mark.parametrize("online", [True, False])
+def test_an_error_of_the_csms_is_not_its_absence(online: bool) -> None:
+    """C15: what is unknown is accepted while the CSMS is unreachable, also if that happens meanwhile."""
+    found = bench("PowerPathClosed", variables={A + "OfflineTxForUnknownIdEnabled": "true"})
+    found.answers["Authorize"] = Refused("InternalError") if online else (lambda _: None)
+    found.present()
+    if not online:
+        assert holder(found) is None
+        found.drop()
+    assert holder(found) == (None if online else "TAG-1")
+
+
+def test_a_second_card_waits_for_the_answer_to_the_first() -> None:
+    found = bench("PowerPathClosed")
+    found.answers["Authorize"] = lambda _: None
+    found.present("TAG-1")
+    found.present("TAG-2")
+    assert [each["idToken"]["idToken"] for each in found.all("Authorize")] == ["TAG-1"]
+    found.answer_late("Authorize", idTokenInfo={"status": "Accepted"})
+    assert holder(found) == "TAG-1"
+    found.answers["Authorize"] = REFUSED
+    found.present("TAG-2")
+    assert [each["idToken"]["idToken"] for each in found.all("Authorize")] == ["TAG-1", "TAG-2"]
+
+
+def test_a_reader_of_no_evse_starts_nothing() -> None:
+    found = bench("PowerPathClosed")
+    found.present(evse_id=9)
+    assert (words(found, 9), found.all("Authorize")) == (["no_evse"], [])
 
 
 def test_a_card_at_a_common_reader_is_for_the_vehicle_that_waits() -> None:
