@@ -219,7 +219,8 @@ async def _declare(bench: _Bench, tester: "StationTester", file: Path) -> None:
     async with bench.open():
         text = written(from_report(tester.report) if tester.report else tester.declaration)
     write_new(file, text)
-    say(f"{file}: of {tester.identity}; look through it, and add tokens that the station knows")
+    todo = "look through it" if tester.report else "fill in what the station has, which has sent no base report"
+    say(f"{file}: of {tester.identity}; {todo}, and add tokens that the station knows")
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -43,6 +43,9 @@ from v2g_testkit.ocpp.driver import Driver, Step
 from v2g_testkit.ocpp.file_server import FileServer
 from v2g_testkit.ocpp.listener import Attempts, Listener
 
+_READS: Final = 3
+"""How often the device model is asked for before a station counts as one without."""
+
 PAUSE_S: Final = 1.0
 """Between two things that people do."""
 CARD_S: Final = 4.0
@@ -97,7 +100,7 @@ class StationTester:
         self, declaration: Declaration, driver: Driver, clock: Clock, record: Callable[[Frame], None] = lambda _: None
     ) -> None:
         self._record = record
-        self.declaration = declaration
+        self.declaration, self._counts = declaration, not declaration.evses
         self.driver = driver
         self.clock = clock
         self.inbox = Inbox()
@@ -116,6 +119,8 @@ class StationTester:
         self.transactions: dict[str, int] = {}
         """Transactions that have not ended, with their EVSE."""
         self.plugged: set[int] = set()
+        self.parked: dict[int, bool] = {}
+        """EVSEs in whose bay a vehicle stands, and whether it came to be plugged in only."""
         self.states: dict[tuple[Any, Any], Any] = {}
         """The latest status of each connector since the boot, by EVSE and connector."""
         self._free: set[tuple[Any, Any]] = set()
@@ -187,17 +192,19 @@ class StationTester:
             ended = (each.text for each in reversed(self.frames) if each.way == "note")
             found = "; ".join([str(failure), *itertools.islice(itertools.chain(wrong, ended), 1)])
             raise Inconclusive(f"{PRECONDITION}{found}") from None
-        await self.learn()
+        for _ in range(_READS):
+            await self.learn()
+            if self.variables:
+                return
+            await self._outside().wait(PAUSE_S)  # one that has just booted may refuse at first
 
     async def learn(self) -> None:
         """Read what the station has."""
-        evses = 1
         with contextlib.suppress(Ended, *MALFORMED):
             report = await self._outside().report("FullInventory")
-            self.variables, evses = variables_of(report), evses_of(report)
-            self.report = report
-        if not self.declaration.evses:
-            self.declaration = replace(self.declaration, evses=evses)
+            self.variables, self.report = variables_of(report), report
+        if self._counts:
+            self.declaration = replace(self.declaration, evses=evses_of(self.report))
 
     async def _ready(self) -> None:
         """Wait until the station is connected and accepted. Raises Failed."""
@@ -805,13 +812,24 @@ class StationTest(CaseTest):
 
     async def plug(self, evse: int = 1) -> None:
         """Plug a vehicle in."""
-        await self.do(Step("plug", evse))
-        self._tester.plugged.add(evse)
+        await self._plug(Step("plug", evse))
+
+    async def _plug(self, step: Step) -> None:
+        """Plug a vehicle in; it stands in the bay before, where the station looks at that."""
+        points = (self._tester.variables.get(f"TxCtrlr.Tx{each}Point", "") for each in ("Start", "Stop"))
+        if step.evse not in self._tester.parked and any("ParkingBayOccupancy" in each for each in points):
+            with contextlib.suppress(NotApplicable):
+                await self.arrive(step.evse)
+                self._tester.parked[step.evse] = True
+        await self.do(step)
+        self._tester.plugged.add(step.evse)
 
     async def unplug(self, evse: int = 1) -> None:
-        """Unplug it."""
+        """Unplug it; one that came to be plugged in drives away."""
         self._tester.plugged.discard(evse)
         await self.do(Step("unplug", evse))
+        if self._tester.parked.get(evse):
+            await self.depart(evse)
 
     async def leave(self) -> None:
         """End every transaction, and unplug every vehicle."""
@@ -821,6 +839,8 @@ class StationTest(CaseTest):
                 with contextlib.suppress(Ended):
                     await self.ask("RequestStopTransaction", transactionId=transaction)
             await self._unplug_all()
+            for evse in list(tester.parked):
+                await self.depart(evse)
             deadline = self.elapsed() + tester.away_s  # events may wait to be sent again
             while tester.transactions and self.elapsed() < deadline:
                 await tester.inbox.take(lambda each: each.action == "TransactionEvent", 1)
@@ -845,15 +865,16 @@ class StationTest(CaseTest):
     async def arrive(self, evse: int = 1) -> None:
         """Drive the vehicle into the parking bay."""
         await self.do(Step("arrive", evse))
+        self._tester.parked[evse] = False
 
     async def depart(self, evse: int = 1) -> None:
         """Drive it out."""
+        self._tester.parked.pop(evse, None)
         await self.do(Step("depart", evse))
 
     async def vehicle(self, value: str = "dynamic", evse: int = 1) -> None:
         """Plug a vehicle of ISO 15118 in, one of `VEHICLES`."""
-        await self.do(Step("vehicle", evse, value=value))
-        self._tester.plugged.add(evse)
+        await self._plug(Step("vehicle", evse, value=value))
 
     async def present(self, token: Token | None = None, evse: int = 1) -> None:
         """Present a token, and wait until the station reacts, for a while: offline it does so unseen."""

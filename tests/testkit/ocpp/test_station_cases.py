@@ -224,22 +224,50 @@ def test_a_refused_transaction_may_stop_its_energy_a_moment_later() -> None:
     in_virtual_time(run())
 
 
-def test_transactions_may_start_and_stop_with_the_energy(subtests: pytest.Subtests) -> None:
-    names = ("TC_C_08_CS", "TC_C_12_CS", "TC_C_33_CS", "TC_E_04_CS", "TC_E_25_CS", "TC_F_01_CS", "TC_F_03_CS")
+@pytest.mark.some(1)
+@pytest.mark.parametrize(
+    ("start", "stop"),
+    [
+        ("EnergyTransfer", "EnergyTransfer"), ("EnergyTransfer", "EnergyTransfer,EVConnected"),
+        ("EVConnected", "Authorized"), ("ParkingBayOccupancy", "ParkingBayOccupancy"),
+    ],
+)  # fmt: skip
+def test_transactions_may_start_and_stop_at_other_points(start: str, stop: str, subtests: pytest.Subtests) -> None:
+    names = (
+        "TC_C_08_CS", "TC_C_12_CS", "TC_C_17_CS", "TC_C_26_CS", "TC_C_33_CS", "TC_E_04_CS", "TC_E_09_CS", "TC_E_10_CS",
+        "TC_E_12_CS", "TC_E_25_CS", "TC_E_38_CS", "TC_F_01_CS", "TC_F_03_CS", "TC_G_05_CS", "TC_J_08_CS",
+    )  # fmt: skip
 
     async def run() -> None:
         async with station_under_test() as tester:
             async with contextlib.AsyncExitStack() as stack:
                 station = tester.test(stack)
-                for variable, value in (
-                    ("TxStartPoint", "EnergyTransfer"),
-                    ("TxStopPoint", "EnergyTransfer,EVConnected"),
-                ):
+                for variable, value in (("TxStartPoint", start), ("TxStopPoint", stop)):
                     assert await station.write("TxCtrlr", variable, value) == "Accepted"
+            await tester.learn()
             for case in (each for each in STATION_CASES if each.id in names):
                 with subtests.test(case.id):
                     result = await tester.run(case)
                     assert result.verdict is Verdict.PASS, result.found
+
+    in_virtual_time(run())
+
+
+def test_a_station_that_is_busy_after_its_boot_is_asked_for_its_report_again() -> None:
+    first: list[str] = []
+
+    def change(way: str, frame: Frame) -> list[Frame]:
+        if way == "to" and frame[2:3] == ["GetBaseReport"]:
+            first.append(frame[1])
+        if way == "from" and frame[0] == 3 and frame[1] in first[:1]:
+            return [[4, frame[1], "SecurityError", "", {}]]
+        unasked = way == "from" and frame[2:3] == ["NotifyReport"] and len(first) < 2
+        return [] if unasked else [frame]
+
+    async def run() -> None:
+        async with station_under_test(change=change, evses=0) as tester:
+            assert tester.declaration.evses == 2
+            assert tester.variables["OCPPCommCtrlr.ActiveNetworkProfile"] == "1"
 
     in_virtual_time(run())
 

@@ -85,9 +85,7 @@ class EvseSessions(TransactionEvents):
             self.changed(evse, before, "CablePluggedIn")
         else:
             self._pulled(evse, connector)
-            if self._k.model.flag("TxCtrlr.StopTxOnEVSideDisconnect"):  # E09.FR.01: also if nobody was authorized
-                before |= {"Authorized"}
-            self.changed(evse, before, "EVCommunicationLost")
+            self.changed(evse, before, "EVCommunicationLost", leaves=True)
             if evse.record is None:
                 evse.authorization = None
                 self.announce(evse)
@@ -100,7 +98,7 @@ class EvseSessions(TransactionEvents):
             evse.authorization = None
             if self._k.model.flag("OCPPCommCtrlr.UnlockOnEVSideDisconnect"):  # E09.FR.02, .03
                 self.unlock(evse)
-        elif evse.record is not None and (connector.fixed_cable or evse.authorization is None):  # E10.FR.02
+        elif evse.record is not None and connector.fixed_cable and evse.authorization is not None:  # E10.FR.02
             self.await_vehicle(evse)
 
     def bay(self, fact: Bay) -> None:
@@ -171,19 +169,17 @@ class EvseSessions(TransactionEvents):
     def end_authorization(
         self, evse: Evse, trigger: TriggerReason, reason: Reason, id_token: IdToken | None = None
     ) -> None:
-        """End the authorization of an EVSE: by the driver, the CSMS or a timeout (E05 to E07, F03).
-
-        A transaction that nobody was authorized for ends as others do.
-        """
-        before = evse.conditions() | {"Authorized"}
+        """End the authorization of an EVSE: by the driver, the CSMS or a timeout (E05 to E07, F03)."""
+        before = evse.conditions()
         evse.authorization = None
         evse.reason = reason
-        if evse.record is None or evse.plugged is not None:  # else it still ends when no vehicle comes
+        waits = evse.record is not None and evse.plugged is None and "Authorized" in before
+        if not waits:  # else it still ends when no vehicle comes
             self._k.cancel(f"tx.{evse.number}.connect")
         self._k.do(AllowPower(evse_id=evse.number, allowed=False))
         if "EnergyTransfer" in self._stop_points():
             evse.power = "EVConnected"
-        self.changed(evse, before, trigger, id_token=id_token)
+        self.changed(evse, before, trigger, id_token=id_token, leaves=not waits)
         if reason != "DeAuthorized":  # E05.FR.11
             self.unlock(evse)
 
@@ -245,7 +241,7 @@ class EvseSessions(TransactionEvents):
         """
         if evse.plugged is not None:
             return
-        if evse.record is not None and "ParkingBayOccupancy" not in self._stop_points():
+        if evse.record is not None and not (evse.bay and "ParkingBayOccupancy" in self._stop_points()):
             self.end(evse, "EVConnectTimeout", reason="Timeout")
         elif evse.authorization is not None:
             if evse.record is None:
@@ -278,16 +274,27 @@ class EvseSessions(TransactionEvents):
     # -- events
 
     def changed(
-        self, evse: Evse, before: frozenset[str], trigger: TriggerReason, *, id_token: IdToken | None = None
+        self,
+        evse: Evse,
+        before: frozenset[str],
+        trigger: TriggerReason,
+        *,
+        id_token: IdToken | None = None,
+        leaves: bool = False,
     ) -> None:
-        """Report the effect of changed conditions on a transaction."""
+        """Report the effect of changed conditions on a transaction.
+
+        `leaves`: a driver or a vehicle; without either a transaction ends of whose stop points none was reached.
+        """
         after = evse.conditions()
         if evse.record is None:
             points = set(self._k.model.members("TxCtrlr.TxStartPoint"))
             again = bool(after & points) and "Authorized" in after - before  # after a transaction, still plugged in
             if (after - before) & points or again:
                 self._start(evse, trigger)
-        elif (before - after) & self._stop_points():
+        elif (before - after) & self._stop_points() or (
+            leaves and evse.authorization is None and not after & self._stop_points()
+        ):
             self.end(evse, trigger, id_token=id_token)
         elif trigger != "ChargingStateChanged" or evse.charging_state() != evse.last_state:
             self.update(evse, trigger, id_token=id_token)

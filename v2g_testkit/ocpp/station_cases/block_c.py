@@ -16,6 +16,7 @@ from v2g_testkit.ocpp.station_cases.steps import (
     is_token,
     let_be,
     listed,
+    outlasts_energy,
     points,
     prefer,
     refuses,
@@ -300,6 +301,7 @@ def _case_of_later_refusal(number: int, title: str, stops: str, wh: str, require
             else:
                 await prefer(t, "TxCtrlr", "MaxEnergyOnInvalidId", "0")
             await prefer(t, "AuthCtrlr", "OfflineTxForUnknownIdEnabled", "true")
+            await outlasts_energy(t)
             await _cache_has(t, "Accepted")
             await t.plug()
         t.forget()
@@ -352,6 +354,7 @@ async def unknown_offline(t: StationTest) -> None:
         await prefer(t, "AuthCtrlr", "LocalAuthorizeOffline", "true")
         await t.demand("TxCtrlr", "StopTxOnInvalidId", "false")
         await prefer(t, "TxCtrlr", "MaxEnergyOnInvalidId", "0")
+        await outlasts_energy(t)
         await forget_tokens(t)
     t.forget()
     let_be(t, {token: {"status": "Invalid"}})

@@ -241,7 +241,9 @@ async def too_late(t: StationTest) -> None:
 @E.case("TC_E_38_CS", "Vehicle that is not ready")
 async def not_ready(t: StationTest) -> None:
     """The station reports that the vehicle takes no energy."""
-    await given(steps.points(t, "TxStartPoint", "PowerPathClosed", without=("EnergyTransfer",)))
+    await given(
+        steps.points(t, "TxStartPoint", "PowerPathClosed", without=("EnergyTransfer",)), steps.outlasts_energy(t)
+    )
     await t.plug()
     await t.suspend()
     await t.present()
@@ -445,8 +447,7 @@ async def deauthorized(t: StationTest) -> None:
 async def _disconnected(t: StationTest, *, unlocks: bool) -> None:
     with precondition():
         await t.demand("TxCtrlr", "StopTxOnEVSideDisconnect", "true")
-        if "EnergyTransfer" in await t.value("TxCtrlr", "TxStopPoint"):
-            await t.demand("TxCtrlr", "TxStopPoint", "EVConnected")  # else a vehicle that takes no energy ends it
+        await steps.outlasts_energy(t)
         await steps.prefer(t, "OCPPCommCtrlr", "UnlockOnEVSideDisconnect", "true" if unlocks else "false")
     await t.charging()
     await t.suspend()

@@ -67,6 +67,12 @@ async def points(t: StationTest, variable: str, *wanted: str, without: tuple[str
         await t.demand("TxCtrlr", variable, ",".join(wanted))
 
 
+async def outlasts_energy(t: StationTest) -> None:
+    """Let transactions go on while energy does not flow. Raises NotApplicable."""
+    if "EnergyTransfer" in (await t.value("TxCtrlr", "TxStopPoint")).split(","):
+        await t.demand("TxCtrlr", "TxStopPoint", "EVConnected")
+
+
 async def accepts_offline(t: StationTest) -> None:
     """Let the station accept the token offline: unknown ones, or by its list, or by its cache. Raises NotApplicable."""
     await prefer(t, "AuthCtrlr", "LocalAuthorizeOffline", "true")

@@ -27,7 +27,7 @@ class StationTester16(StationTester):
         with contextlib.suppress(Ended, *MALFORMED):
             answer = await self._outside().ask("GetConfiguration")
             self.variables = {each["key"]: str(each.get("value", "")) for each in answer.get("configurationKey", ())}
-        if not self.declaration.evses:
+        if self._counts:
             number = self.variables.get("NumberOfConnectors", "1")
             self.declaration = replace(self.declaration, evses=int(number) if number.isdecimal() else 1)
 
