@@ -337,6 +337,7 @@ def test_one_point_is_read(station: Outstation) -> None:
     centre.asdus()
     (found,) = centre.ask(TypeId.C_RD_NA, 2, b"", Cause.REQUESTED)
     assert (found.type, found.cause, found.objects) == (TypeId.M_ME_NC, 5, ((2, struct.pack("<fB", 3.5, 0)),))
+    assert found.originator == 7, "several centres behind one line know their answers by it"
     assert said(centre.ask(TypeId.C_RD_NA, 99, b"", Cause.REQUESTED)) == [(102, Cause.UNKNOWN_OBJECT, True)]
 
 

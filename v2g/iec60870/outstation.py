@@ -321,7 +321,8 @@ class Outstation:
                 if point is None or point.kind == "counter":
                     yield asdu.answer(Cause.UNKNOWN_OBJECT, negative=True)
                     return
-                yield self._own(_TYPES[point.kind].reported, Cause.REQUESTED, ((address, self._element(point)),))
+                objects = ((address, self._element(point)),)
+                yield msgspec.structs.replace(asdu, type=_TYPES[point.kind].reported, objects=objects)
             case TypeId.C_CS_NA:
                 try:
                     said_ms = decode_time(element)
