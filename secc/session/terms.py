@@ -140,7 +140,8 @@ class ScheduleOffer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     power_percent: Annotated[int, Meta(ge=1, le=100)] = 100
     """Share of the power that vehicle, charger, site and operator allow."""
     cheapest: bool = False
-    """Power only in the cheapest time that suffices for the target energy; left out if that is not known."""
+    """Power only in the cheapest time that suffices for the target energy; left out if that is not known, at all times
+    if nothing else is offered."""
     discharge: bool = True
     """Whether energy may flow back, if the service allows it."""
     surcharge: Decimal = Decimal(0)

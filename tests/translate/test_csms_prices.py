@@ -222,6 +222,14 @@ def test_a_language_has_three_letters_at_most(given: str, language: str) -> None
     assert absolute(language=given).language == language
 
 
+def test_an_algorithm_has_the_characters_of_an_identifier() -> None:
+    """Longer ones made a ScheduleExchangeRes that could not be sent."""
+    assert absolute(priceAlgorithm="x" * 255).price_algorithm == "x" * 255
+    with pytest.raises(RefusedError) as refused:
+        absolute(priceAlgorithm="x" * 256)
+    assert refused.value.reason == "bad_prices"
+
+
 def test_a_tax_is_not_negative() -> None:
     with pytest.raises(RefusedError) as refused:
         absolute(taxRules=[TAX | {"taxRate": number(-1, -3)}])

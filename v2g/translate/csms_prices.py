@@ -23,12 +23,14 @@ CsmsPrices = iso.AbsolutePriceSchedule | iso.PriceLevelSchedule
 _POWERS: Final = 30
 """Of ten, up to which a number of too many digits is rounded."""
 _LEVELS: Final = 255
+_LONGEST: Final = 255
+"""Characters of an identifier."""
 
 
 def read_csms_prices(schedule: ChargingSchedule, begin_ms: int) -> CsmsPrices | None:
     """Return the prices of a schedule that begins at `begin_ms` (UTC), None if it has none.
 
-    Raises RefusedError (`bad_prices`) for numbers that ISO 15118 cannot represent, and OcppError for invalid times.
+    Raises RefusedError (`bad_prices`) for what ISO 15118 cannot represent, and OcppError for invalid times.
     """
     if schedule.absolute_price_schedule is not None:
         return _absolute(schedule.absolute_price_schedule)
@@ -50,6 +52,8 @@ def _absolute(given: wire.AbsolutePriceSchedule) -> iso.AbsolutePriceSchedule:
     taxes = tuple(map(_tax, given.tax_rules))
     if not any(each.duration for each in given.price_rule_stacks):
         raise _bad("prices without times")
+    if len(given.price_algorithm) > _LONGEST:
+        raise _bad(f"an algorithm with a name of {len(given.price_algorithm)} characters")
     return iso.AbsolutePriceSchedule(
         time_anchor=_seconds(parse_time(given.time_anchor) // 1000),
         price_schedule_id=1,

@@ -103,10 +103,17 @@ class ScheduleRequest(msgspec.Struct, frozen=True):
 
 
 def offered_tuples(request: ScheduleRequest, context: RequestContext) -> tuple[OfferedTuple, ...]:
-    """Return the tuples to choose from, without duplicates of equal price."""
+    """Return the tuples to choose from, without duplicates of equal price.
+
+    One is always offered: where all are for the cheapest time, and that is not known, the first one for all times.
+    """
     found: list[OfferedTuple] = []
     seen = set()
-    for offer in context.config.schedules.offers:
+    offers = context.config.schedules.offers
+    always = msgspec.structs.replace(offers[0], cheapest=False)
+    for offer in (*offers, always):
+        if found and offer is always:
+            break
         powers = _powers(offer, request, context)
         key = (powers, offer.surcharge)
         if powers is not None and key not in seen:

@@ -98,6 +98,14 @@ def test_the_cheapest_time_that_suffices_is_one_tuple(make_bench: MakeBench) -> 
     assert cheap.discharging_schedule is None
 
 
+def test_without_a_known_cheapest_time_there_is_power_at_all_times(make_bench: MakeBench) -> None:
+    """Where the operator offers nothing else no ScheduleExchangeRes could be made: without a tariff nobody charged."""
+    offers = (ScheduleOffer(cheapest=True, power_percent=50), ScheduleOffer(cheapest=True))
+    bench = scheduled(make_bench, replace(SCHEDULED, schedules=ScheduleRules(offers=offers)), tariff=None)
+    (only,) = exchange(bench)
+    assert [power_w for _, power_w in powers(only.charging_schedule)] == [10_000]
+
+
 def test_limits_that_are_known_ahead_make_entries(make_bench: MakeBench) -> None:
     bench = scheduled(make_bench)
     begin = bench.utc_ms // 1000 * 1000
