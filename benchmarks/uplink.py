@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import uvloop
 
 from benchmarks.figures import Figure, median, percentile
 from csms.accounts.rules import Role
@@ -54,7 +55,7 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         pki = make_pki(place / "pki", now=datetime.now(UTC))
         broker = start_broker(program, place / "broker", pki)
         try:
-            yield from asyncio.run(_wire(place, pki, broker, 20 if quick else 300))
+            yield from uvloop.run(_wire(place, pki, broker, 20 if quick else 300))
         finally:
             broker.stop()
         broker = start_broker(program, place / "second", pki)
