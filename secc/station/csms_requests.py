@@ -141,7 +141,7 @@ class CsmsRequests:
         core = self._runner.core
         evse = core.evses[evse_id]
         _, reservation = core.authorizer.usable(evse, id_token, verdict.group)
-        self._sessions.reserve(evse_id, reservation)
+        self._sessions.admitted[evse_id] = reservation, verdict.group
         return core.authorizer.fits(evse, id_token, verdict)
 
     def _note(self, name: str, **data: Scalar) -> None:

@@ -320,6 +320,7 @@ class ChargerStation:
         if reference in self._sessions.records:
             self.updated(reference, trigger=trigger, charging_state=charging_state, sample=sample)
             return self._sessions.records[reference].transaction_id
+        reservation_id, group = self._sessions.admitted.pop(evse_id, (None, None))
         # 16 random bytes as a version 4 UUID, 36 characters (E01.FR.08)
         record = TransactionRecord(
             transaction_id=str(uuid.UUID(bytes=self._entropy(16), version=4)),
@@ -332,7 +333,8 @@ class ChargerStation:
             charging_state=charging_state,
             remote_start_id=remote_start_id,
             evccid=evcc_id if self._sessions.both_ways() else "",
-            reservation_id=self._sessions.reserved.pop(evse_id, None),
+            reservation_id=reservation_id,
+            group=group,
         )
         self.fact(VehicleKnown(evse_id=evse_id, evccid=evcc_id, protocol=protocol))
         self._lead(lambda sessions: sessions.begin(record, trigger=trigger, sample=sample))

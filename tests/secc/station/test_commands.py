@@ -24,7 +24,9 @@ from tests.secc.charger import SilentVehicle
 from tests.secc.station.commands import STATION
 from tests.secc.station.station import Fixture
 from v2g.observe import Observe
-from v2g_station.blocks.evse import Restart
+from v2g.ocpp.messages.authorization import IdToken
+from v2g_station.blocks.evse import Indicate, Restart, TokenPresented
+from v2g_station.blocks.transactions.managed import RemoteStopRequested
 
 
 @pytest.fixture
@@ -149,6 +151,25 @@ async def test_a_reserved_evse_is_kept_for_its_contract(tmp_path: Path, csms: Ba
         assert (await csms.wait("TransactionEvent"))["reservation_id"] == 5
         station.ended("a", trigger="EVDeparted", reason="EVDisconnected")
         assert (await station.requests.authorize("EMAID2", ())).decision == "accepted"
+
+
+async def test_a_card_of_its_group_ends_what_a_contract_pays(tmp_path: Path, csms: Backend) -> None:
+    """C09.FR.11."""
+    fixture = Fixture(tmp_path, csms.port)
+    info: dict[str, Any] = {"status": "Accepted", "group_id_token": {"id_token": "FAMILY", "type": "Central"}}
+    csms.answers["Authorize"] = {"id_token_info": info}
+    async with fixture.online() as station:
+        assert (await station.requests.authorize("EMAID1", ())).decision == "accepted"
+        station.started("a", "EMAID1")
+        for group, ended in (("ANOTHER", []), ("FAMILY", ["a"])):
+            csms.answers["Authorize"] = {
+                "id_token_info": info | {"group_id_token": {"id_token": group, "type": "Central"}}
+            }
+            before = len(fixture.charger.all(Indicate))
+            station.fact(TokenPresented(id_token=IdToken(id_token=group, type="ISO14443"), evse_id=1))
+            while len(fixture.charger.all(Indicate)) == before and not fixture.charger.all(RemoteStopRequested):
+                await asyncio.sleep(0.001)
+            assert [each.reference for each in fixture.charger.all(RemoteStopRequested)] == ended
 
 
 async def test_a_device_that_cannot_be_restarted_starts_its_program_anew() -> None:

@@ -104,15 +104,15 @@ class ManagedSessions(EvseSessions):
     records: dict[str, TransactionRecord]
     waiting: dict[int, str]
     """EVSE -> reference of the interrupted transaction that waits for its vehicle there."""
-    reserved: dict[int, int]
-    """EVSE -> reservation of the last authorized driver, until the transaction starts."""
+    admitted: dict[int, tuple[int | None, str | None]]
+    """EVSE -> reservation and group of the last authorized driver, until the transaction starts."""
     _shown: dict[int, ConnectorStatus]
 
     def load(self) -> None:
         """Load transactions that were open when the program last stopped."""
         for key, value in POINTS.items():
             self._k.model.fix(key, value)
-        self.records, self.waiting, self.reserved, self._shown = {}, {}, {}, {}
+        self.records, self.waiting, self.admitted, self._shown = {}, {}, {}, {}
         found = self._k.stored("managed", TransactionRecord)
         for record in sorted(found.values(), key=lambda record: record.started_ms):
             self._hold(transactions.interrupted(record))
@@ -373,7 +373,7 @@ class ManagedSessions(EvseSessions):
     def authorize(self, evse: Evse, found: Authorization, trigger: TriggerReason = "Authorized") -> None:
         """Authorize the next driver, until EVConnectionTimeOut."""
         del trigger
-        self.reserve(evse.number, found.reservation_id)
+        self.admitted[evse.number] = found.reservation_id, found.group
         evse.authorization = found
         command = RemoteStartRequested(
             evse_id=evse.number,
@@ -390,15 +390,10 @@ class ManagedSessions(EvseSessions):
     def _withdraw(self, evse: Evse) -> None:
         """Withdraw an unused authorization."""
         evse.authorization = None
+        self.admitted.pop(evse.number, None)
         self._k.cancel(f"granted.{evse.number}")
         self._k.do(RemoteStartExpired(evse_id=evse.number))
         self.announce(evse)
-
-    def reserve(self, evse_id: int, reservation_id: int | None) -> None:
-        """Set or clear the reservation of the last authorization at an EVSE."""
-        self.reserved.pop(evse_id, None)
-        if reservation_id is not None:
-            self.reserved[evse_id] = reservation_id
 
     def end_authorization(
         self, evse: Evse, trigger: TriggerReason, reason: Reason, id_token: IdToken | None = None
