@@ -517,6 +517,27 @@ def test_network_profiles_of_cases_do_not_stay() -> None:
     in_virtual_time(run())
 
 
+@pytest.mark.parametrize("case", ["TC_N_30_CS", "TC_N_32_CS"])
+def test_a_station_may_leave_its_local_list_to_the_back_end(case: str) -> None:
+    """N10.FR.02: what is cleared at the station is removed from the list by the back end."""
+    listed: list[Payload] = []
+
+    def change(way: str, frame: Frame) -> list[Frame]:
+        if way == "to" and frame[2:3] == ["SendLocalList"]:
+            listed[:] = [each for each in frame[3].get("localAuthorizationList", []) if "idTokenInfo" in each]
+        if way == "from" and frame[2:3] == ["NotifyCustomerInformation"]:
+            return [[*frame[:3], frame[3] | {"data": "in the list" if listed else ""}]]
+        return [frame]
+
+    async def run() -> None:
+        supports = FEATURES | {"AuthCacheCtrlr.Available": False}
+        async with station_under_test(change=change, supports=supports) as tester:
+            (found,) = (each for each in STATION_CASES if each.id == case)
+            assert (await tester.run(found)).found == "as required"
+
+    in_virtual_time(run())
+
+
 def test_ids_are_unique() -> None:
     ids = [case.id for case in STATION_CASES]
     assert len(set(ids)) == len(ids)
