@@ -16,7 +16,7 @@ import msgspec
 from secc.hardware.driver_guard import guarded
 from secc.hardware.drivers import INTERFACES, KINDS, opened
 from secc.hardware.meter import ANY_MV, SimulatedMeter
-from v2g.errors import V2GError
+from v2g.errors import ConfigError, V2GError
 from v2g.hardware import interfaces
 from v2g.hardware.faults import Light
 from v2g.hardware.interlock import TOUCH_MV
@@ -992,9 +992,10 @@ class DriverTester:
 
     def __init__(self, kind: Kind, name: str, config: msgspec.Struct, bench: Bench, context: DriverContext) -> None:
         self._kind, self._name, self._config, self._bench, self._context = kind, name, config, bench, context
+        self._opens = True
 
     async def run(self, case: DriverCase) -> Result:
-        """Run a case and evaluate it."""
+        """Run a case and evaluate it; none after a part that does not open at all. Raises ConfigError as drivers do."""
         loop = asyncio.get_running_loop()
         began, wrong = loop.time(), list[str]()
 
@@ -1007,12 +1008,19 @@ class DriverTester:
                 yield _guarded(self._kind, part, wrong)
 
         verdict, found = Verdict.INCONCLUSIVE, case.obstacle(self._bench)
-        if not found:
+        if not self._opens:
+            verdict, found = Verdict.NOT_EXERCISED, "the part does not open"
+        elif not found:
             try:
                 verdict, found = Verdict.PASS, await case.check(open_, self._bench)
             except Inapplicable as why:
                 verdict, found = Verdict.NOT_APPLICABLE, str(why)
-            except (Failed, V2GError) as why:
+            except ConfigError:
+                raise
+            except V2GError as why:
+                verdict, found = Verdict.FAIL, f"{why} ({why.hint})" if why.hint else str(why)
+                self._opens = case.check is not _opens
+            except Failed as why:
                 verdict, found = Verdict.FAIL, str(why)
             if wrong and verdict is Verdict.PASS:
                 verdict, found = Verdict.FAIL, wrong[0]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from secc.hardware.drivers import BUILT_IN, POWER_KINDS, read_settings
+from secc.hardware.drivers import BUILT_IN, POWER_KINDS, installed, read_settings
 from secc.hardware.evse import WatchConfig
 from secc.hardware.simulated import SimulatedEvseConfig
 from v2g.config import Flaw, Table, without_flaw
@@ -32,14 +32,14 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Energy transfer to the vehicle: dc and ac by a plug, wpt wirelessly (a primary device in the ground), acdp by an
     automatic connection device (direct current)."""
     pilot: DriverName = "simulated"
-    """Control pilot, contactor, lock, lamp: "simulated", "board", or another driver."""
+    """Control pilot, contactor, lock, lamp: "simulated", "board", "linux" (own lines), or another driver."""
     stage: DriverName = "simulated"
     """Power stage and isolation monitor: "simulated", "can" (modules on CAN), "infypower", or another driver."""
     plug: Plug | None = None
     """Plug or socket, as the back end sees it: type1 (SAE J1772, CCS1), type2 (IEC 62196, CCS2), or nacs (SAE J3400);
     none: that of `board.proximity`, else type2."""
     meter: DriverName = "simulated"
-    """meter: "simulated", "modbus", or another driver."""
+    """Energy meter: "simulated", "modbus", "d0" (optical), or another driver."""
     emergency: DriverName = "simulated"
     """Emergency output, asserted at a thermal runaway until it is reset by hand: "simulated", "gpio", or another
     driver."""
@@ -48,11 +48,11 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     simulated: SimulatedEvseConfig = SimulatedEvseConfig()
     """Behaviour of the simulation."""
     board: BoardConfig | None = None
-    """Control board."""
+    """Keys of the pilot "board"."""
     can: ModulesConfig | None = None
-    """Power modules."""
+    """Keys of the stage "can"."""
     modbus: ModbusConfig | None = None
-    """meter."""
+    """Keys of the meter "modbus"."""
     watch: WatchConfig = WatchConfig()
     """Limits beyond which the hardware is at fault."""
     voltmeter_offset_mv: Annotated[int, Meta(ge=-10_000, le=10_000)] = 0
@@ -78,7 +78,8 @@ def hardware_flaws(config: HardwareConfig, path: tuple[str, ...]) -> Iterator[Fl
                 yield (*path, name), f"is ignored while {kind} is {chosen[kind]!r}", f'{kind} = "{name}" uses it'
     for name in config.drivers:
         if bench or not any(each == name and not _has_own_table(kind, each) for kind, each in chosen.items()):
-            yield (*path, "drivers", name), "is ignored", f'{", ".join(POWER_KINDS)} = "{name}" would use it'
+            fitting = [kind for kind in POWER_KINDS if any((kind, name) == (e.kind, e.name) for e in installed())]
+            yield (*path, "drivers", name), "is ignored", f'{", ".join(fitting or POWER_KINDS)} = "{name}" would use it'
     for option, part in (("grid", config.meter), ("phase_switch", config.pilot)):
         used = config.kind == "ac" and not bench and part == "simulated"
         if getattr(config.simulated, option) and not used:

@@ -27,7 +27,7 @@ class Config(msgspec.Struct):
 async def opens(config, context):
     if config.device == "raises":
         1 / 0
-    raise TransportError(f"{config.device} \\x1b[31m is not there")
+    raise TransportError(f"{config.device} \\x1b[31m is not there", hint="plug it in")
     yield
 
 DRIVER = Driver("meter", Config, opens)
@@ -83,6 +83,16 @@ def test_a_driver_that_fails_is_reported_for_people_and_build_servers(tmp_path: 
     assert case.find("failure") is not None
     code, output, _ = run(*words, "--json")
     assert json.loads(output.splitlines()[0])["verdict"] == "fail"
+
+
+def test_a_part_that_does_not_open_fails_once_with_its_hint_and_a_wrong_key_is_no_failure_of_it() -> None:
+    code, output, _ = run("hardware", "test", "cli-acme", "--set", "device=/dev/x")
+    first, *others, totals = output.splitlines()
+    assert (code, first.endswith("is not there (plug it in)"), len(others)) == (1, True, 8)
+    assert all(each.startswith("not exercised\tHW-METER-") for each in others)
+    assert totals.startswith("0 pass, 1 fail, 0 inconclusive, 0 open, 8 not exercised")
+    code, output, error = run("hardware", "test", "modbus", "--set", "host=::1", "--set", "map=sdm63")
+    assert (code, output, "did you mean 'sdm630'?" in error) == (2, "", True)
 
 
 def test_an_exception_of_a_driver_is_a_failed_case_and_no_defect_of_ours(

@@ -212,7 +212,7 @@ def test_the_model_of_a_sunspec_meter_is_looked_for_once() -> None:
 def test_a_line_that_is_not_open_is_not_asked() -> None:
     async def scene(line: Line) -> None:
         line.reachable = False
-        with pytest.raises(TransportError, match="the line is not open") as caught:
+        with pytest.raises(TransportError, match="meter:503 unit 1: no TCP connection") as caught:
             await line.meter.open()
         assert "host, port, unit and map" in caught.value.hint
         assert (line.now, line.asked, line.closed) == (5.0, [], 1)

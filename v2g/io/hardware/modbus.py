@@ -304,7 +304,7 @@ class ModbusMeter(MeterReadings):
 
         assert self._client is not None
         if not self._client.connected:
-            raise TransportError("the line is not open")
+            raise TransportError("no TCP connection" if self._config.host else "the serial port is not open")
         ask: Any = self._client.read_holding_registers if table == "holding" else self._client.read_input_registers
         try:
             answer = await ask(address, count=count, device_id=self._config.unit)
