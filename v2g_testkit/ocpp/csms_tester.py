@@ -301,6 +301,10 @@ class CsmsTest(CaseTest):
         answer = await self._connection.call(action, payload, self.declared.seconds)
         if action == "TransactionEvent" and "idToken" in payload:
             self.check("idTokenInfo" in answer, "E01.FR.12", "answers an idToken without idTokenInfo")
+        info = answer.get("idTokenInfo", {})
+        if info.get("status") == "Accepted" and (until := info.get("cacheExpiryDateTime")):  # now: do not cache it
+            passed = self.until(until) < -CLOCK_S
+            self.check(not passed, "IdTokenInfoType", f"accepts a token that is to be invalid since {until}")
         return answer
 
     async def refused(self, action: str, requirement: str, **payload: object) -> connection.CallError:

@@ -77,6 +77,8 @@ FAULTS: Final[dict[str, Change]] = {
     "takes expired tokens": answers("Authorize", of_info("Accepted", "Expired")),
     "takes no token": answers("Authorize", of_info("Invalid", "Accepted")),
     "says nothing of tokens": answers("Authorize", sets(idTokenInfo=None)),
+    "takes tokens that are invalid by its own word": answers("Authorize", lambda p: p | {
+        "idTokenInfo": p["idTokenInfo"] | {"cacheExpiryDateTime": LATE}}),
     "has its own word for tokens": answers("Authorize", of_info("Fine")),
     "tells no groups": answers("Authorize", ungrouped),
     "does not authorize": answers("Authorize", dropped),
