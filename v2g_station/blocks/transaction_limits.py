@@ -117,8 +117,10 @@ class TransactionLimits(FunctionalBlock):
         self._poll(evse)
 
     def _started(self, evse: Evse) -> None:
+        self._forget(evse)  # those of one that is about to end there
         sample = self._read(evse.number)
         self._begin[evse.number] = sample.import_mwh if sample is not None else 0
+        self.resumed(evse)
 
     def _keep(self, evse: Evse) -> None:
         if evse.record is not None:
@@ -132,7 +134,7 @@ class TransactionLimits(FunctionalBlock):
             self._sessions.keep(evse, record)
 
     def resumed(self, evse: Evse) -> None:
-        """Monitor the limits of a transaction from before an interruption (E17)."""
+        """Monitor the stored limits of a transaction, such as one from before an interruption (E17)."""
         record = evse.record
         if record is None:
             return
@@ -148,6 +150,10 @@ class TransactionLimits(FunctionalBlock):
         self._poll(evse)
 
     def _ended(self, evse: Evse, _: TransactionRecord) -> None:
+        self._forget(evse)
+        self.resumed(evse)  # those of the next, if that has begun already
+
+    def _forget(self, evse: Evse) -> None:
         for by_evse in (self._limits, self._by_csms, self._bounds, self._begin, self._costs):
             by_evse.pop(evse.number, None)
         evse.at_limit = False

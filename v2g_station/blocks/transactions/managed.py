@@ -140,6 +140,7 @@ class ManagedSessions(EvseSessions):
             # lift the suspension for the next driver: the invalid identifier was another's
             self._k.cancel(f"invalid.{evse.number}")
             self._k.do(SuspendEnergy(evse_id=evse.number, suspended=False))
+            self._check_energy(evse)  # of the next one, if that has begun already
             self.on_ended.tell(evse, record)
         elif request.meter_value:
             self.on_sample.tell(evse)

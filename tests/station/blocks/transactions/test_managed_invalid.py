@@ -62,6 +62,13 @@ def test_whoever_comes_next_has_energy() -> None:
     assert wishes(found) == [OFF, ON]
 
 
+def test_the_end_of_the_session_before_gives_no_energy() -> None:
+    found = invalid(stop=False, max_wh=0)
+    begin(found, "b")
+    lead(found, lambda s: s.finish("a", trigger="StopAuthorized", reason="Local", sample=None))
+    assert wishes(found)[-1] == OFF
+
+
 def test_who_has_gone_is_not_looked_after() -> None:
     found = invalid(stop=False, max_wh=10_000)
     lead(found, lambda s: s.finish("a", trigger="EVDeparted", reason="EVDisconnected", sample=found.read(1)))

@@ -88,6 +88,24 @@ def test_what_the_csms_limits_ends_the_session(limit: dict[str, float], word: st
     assert RemoteStopRequested(reference="a", cause=word) in found.commands  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("limited", ["a", "b"])
+def test_the_limits_of_a_session_are_not_those_of_the_next(limited: str) -> None:
+    """One may be about to end while the next has begun already."""
+    found = Bench("2.1", **LED)
+    found.answers["TransactionEvent"] = lambda event: (
+        {"transactionLimit": {"maxEnergy": 100.0}}
+        if event["eventType"] == "Started" and event["transactionInfo"]["transactionId"] == f"tx-{limited}"
+        else {}
+    )
+    begin(found, "a")
+    begin(found, "b")
+    end(found)
+    found.meter_mwh[1] += 200_000
+    found.wait(10)
+    stopped = [each.reference for each in found.commands if isinstance(each, RemoteStopRequested)]
+    assert stopped == (["b"] if limited == "b" else [])
+
+
 def test_a_card_pays_for_a_session() -> None:
     """C18, C21: from the card to the settlement."""
     till = Till(cost=12.0)
