@@ -1011,10 +1011,9 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "overview_rules": {"beside: percent > 0 -> percent >= 0": "of 0 it has been said before"},
     "issue": {"key_identifier: 20 -> 21": "a SHA-1 has 20 bytes"},
     "station_clocks": {
-        "module: 86400 -> 86401": "a step of the search, of which any finds the same change",
         "module: 400 -> 401": "no zone changes first in the 401st day",
-        "transition: now_s + day * _DAY_S -> now_s - day * _DAY_S": "the middle is after now, as the change is",
-        "transition: day * _DAY_S -> day // _DAY_S": "the search begins now, when the same holds",
+        "transition: now_s + day * DAY_S -> now_s - day * DAY_S": "the middle is after now, as the change is",
+        "transition: day * DAY_S -> day // DAY_S": "the search begins now, when the same holds",
         "transition: 1 -> 2": "days that overlap",
     },
     "station_security": {"_named: '0' -> '0?'": "a number in hexadecimal has no ?"},
@@ -1861,7 +1860,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "PricePlan.clock_cuts: (begin := local_day(day, zone)[0]) < end_ms "
         "-> (begin := local_day(day, zone)[0]) <= end_ms": "a cut at the end is none",
         "_clock_times: end_ms - begin_ms -> end_ms + begin_ms": _SLOWLY,
-        "_clock_times: 1440 * _MINUTE_MS -> 1440 // _MINUTE_MS": _SLOWLY,
+        "_clock_times: 1440 * MINUTE_MS -> 1440 // MINUTE_MS": _SLOWLY,
         "_clock_times: 1440 -> 1441": _SLOWLY,
         "_clock_times: 1440 -> 0": _SLOWLY,
     },
