@@ -19,7 +19,7 @@ from v2g_cli.output import say
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Return a command for Typer in which the options of each Struct stand in the place of its parameter.
 
-    The fields are annotated as a command's parameters are, and have defaults.
+    The fields are annotated as a command's parameters are.
     """
     hints = get_type_hints(command, include_extras=True)
     groups = {name: kind for name, kind in hints.items() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)}
@@ -44,8 +44,11 @@ def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
 
 def _options(kind: type[msgspec.Struct]) -> list[inspect.Parameter]:
     hints = get_type_hints(kind, include_extras=True)
+    empty, kinds = inspect.Parameter.empty, inspect.Parameter.KEYWORD_ONLY
     return [
-        inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name])
+        inspect.Parameter(
+            each.name, kinds, default=empty if each.required else each.default, annotation=hints[each.name]
+        )
         for each in msgspec.structs.fields(kind)
     ]
 

@@ -1,6 +1,7 @@
 """An HTTP server that strangers cannot hold: one request a connection, and bounds of time, size and number."""
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
@@ -10,6 +11,7 @@ import msgspec
 from aiohttp import http_exceptions, web
 
 from v2g.errors import TransportError, V2GError
+from v2g.io.runtime.supervision import defects_reported
 from v2g.observe import Observe, defect
 from v2g.text import printable
 
@@ -116,3 +118,16 @@ class BoundedHttp:
             _log.exception("%s %s", request.method, printable(request.path))
             self._observe(Observe("program", "defect", {"where": "request", **defect(error)}))
         return self._failed()
+
+
+async def serve_until_cancelled(
+    start: Awaitable[int], close: Callable[[], Awaitable[None]], host: str, *, observe: Watch
+) -> int:
+    """Start a service, which returns its port, and close it when cancelled; return 0."""
+    with contextlib.suppress(asyncio.CancelledError), defects_reported(observe):
+        try:
+            observe(Observe("pki", "ready", {"host": host, "port": await start}))
+            await asyncio.Event().wait()
+        finally:
+            await close()
+    return 0

@@ -4,10 +4,8 @@
 that it runs.
 """
 
-import asyncio
 import base64
 import binascii
-import contextlib
 import hashlib
 import urllib.parse
 from collections.abc import Callable
@@ -22,12 +20,11 @@ from cryptography import x509
 
 from pki_tools import ocsp_wire
 from pki_tools.authority import CRL_DAYS, find_responder, load_issuer, load_pem, sign_crl, status_of
-from pki_tools.bounded_http import BoundedHttp, HttpBounds, Watch
+from pki_tools.bounded_http import BoundedHttp, HttpBounds, Watch, serve_until_cancelled
 from pki_tools.index import FILE, Index, IndexEntry, load_index
 from pki_tools.layout import crl_path
 from pki_tools.ocsp_wire import MAX_REQUEST_BYTES
 from v2g.errors import KeyAccessError, RevocationError
-from v2g.io.runtime.supervision import defects_reported
 from v2g.observe import Observe
 from v2g.pki.issue import Issuer
 
@@ -278,11 +275,4 @@ class Server:
 async def serve(directory: Path, host: str, port: int, *, observe: Watch) -> int:
     """Serve a tree until cancelled; return 0."""
     server = Server(directory, observe=observe)
-    with contextlib.suppress(asyncio.CancelledError), defects_reported(observe):
-        try:
-            bound = await server.start(host, port)
-            observe(Observe("pki", "ready", {"host": host, "port": bound}))
-            await asyncio.Event().wait()
-        finally:
-            await server.close()
-    return 0
+    return await serve_until_cancelled(server.start(host, port), server.close, host, observe=observe)

@@ -34,6 +34,7 @@ def est(
     Labels choose what certificates are for: cpo (chargers), station, oem, veh, mo, cps, gateway, as in
     `https://HOST:8443/.well-known/est/cpo/simpleenroll`. Clients show a TLS certificate, or a password.
     """
+    from pki_tools.bounded_http import serve_until_cancelled
     from pki_tools.est import EstService, EstSettings, tls_context
     from pki_tools.index import load_index
 
@@ -55,13 +56,7 @@ def est(
 
     async def serve(observe: Callable[[Observe], None]) -> int:
         service = EstService(directory, settings, observe=observe)
-        try:
-            bound = await service.start(host, port, context)
-            observe(Observe("pki", "ready", {"host": host, "port": bound}))
-            await asyncio.Event().wait()
-        finally:
-            await service.close()
-        return 0
+        return await serve_until_cancelled(service.start(host, port, context), service.close, host, observe=observe)
 
     common.run_until_stopped(serve, show, events, json=json)
 

@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from v2g.errors import ConfigError
 from v2g.observe import Observe
+from v2g_cli.options import with_option_groups
 from v2g_cli.output import say, tell
 from v2g_cli.pki.common import JsonFlag, Tree, generation_of, now, run_until_stopped, users_of, write_out
 
@@ -19,12 +21,33 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Pools of public Plug & Charge ecosystems.")
 
 Url = Annotated[str, typer.Argument(metavar="URL", help="https://HOST, for OPNC https://HOST/opnc/v1.")]
-Shape = Annotated[str, typer.Option(help="opcp or opnc.")]
-Root = Annotated[Path | None, typer.Option(help="Root (PEM) of the server's TLS; else the system's.")]
-Client = Annotated[str, typer.Option("--client", help="Client ID of OAuth 2.0.")]
-Secret = Annotated[Path | None, typer.Option("--secret-file", help="File (mode 0600) with the client secret.")]
-TokenUrl = Annotated[str, typer.Option(help="Token endpoint; else /oauth/token of the same server.")]
 Edition = Annotated[str, typer.Option(help="iso15118-20 or iso15118-2.")]
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks a pool, and how its server is known."""
+
+    client: Annotated[str, typer.Option("--client", help="Client ID of OAuth 2.0.")]
+    secret_file: Annotated[
+        Path | None, typer.Option("--secret-file", help="File (mode 0600) with the client secret.")
+    ] = None
+    shape: Annotated[str, typer.Option(help="opcp or opnc.")] = "opcp"
+    root: Annotated[Path | None, typer.Option(help="Root (PEM) of the server's TLS; else the system's.")] = None
+    token_url: Annotated[str, typer.Option(help="Token endpoint; else /oauth/token of the same server.")] = ""
+
+    def at(self, url: str) -> "PoolClient":
+        """Return the client of a pool. Raises ConfigError."""
+        from v2g.io.http.known_client import OauthClient
+        from v2g.io.http.pools import PoolClient, PoolServer
+        from v2g.io.runtime.clock import Clock
+
+        if not url.startswith("https://") or self.shape not in ("opcp", "opnc"):
+            raise ConfigError(f"{url}, {self.shape}: pools need https://, and a shape: opcp or opnc")
+        if self.secret_file is None:
+            raise ConfigError("a client secret is needed", hint="--secret-file FILE, mode 0600")
+        token = self.token_url or f"https://{url.removeprefix('https://').partition('/')[0]}/oauth/token"
+        oauth = OauthClient(url=token, client_id=self.client, client_secret_file=self.secret_file)
+        return PoolClient(PoolServer(url=url, shape=self.shape, root=self.root, oauth=oauth), Clock())  # type: ignore[arg-type]
 
 
 @app.command()
@@ -43,6 +66,7 @@ def serve(
 
     OPCP's paths are at the server's root, OPNC's at /opnc/v1, tokens at /oauth/token.
     """
+    from pki_tools.bounded_http import serve_until_cancelled
     from pki_tools.est import tls_context
     from pki_tools.index import load_index
     from pki_tools.pools import PoolService
@@ -58,25 +82,16 @@ def serve(
 
     async def run(observe: Callable[[Observe], None]) -> int:
         service = PoolService(directory, known, observe=observe)
-        try:
-            bound = await service.start(host, port, context)
-            observe(Observe("pki", "ready", {"host": host, "port": bound}))
-            await asyncio.Event().wait()
-        finally:
-            await service.close()
-        return 0
+        return await serve_until_cancelled(service.start(host, port, context), service.close, host, observe=observe)
 
     run_until_stopped(run, show, events, json=json)
 
 
 @app.command()
+@with_option_groups
 def roots(
     url: Url,
-    client: Client,
-    secret_file: Secret = None,
-    shape: Shape = "opcp",
-    root: Root = None,
-    token_url: TokenUrl = "",
+    account: Account,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for a PEM file of each.")] = None,
     json: JsonFlag = False,
 ) -> None:
@@ -86,7 +101,7 @@ def roots(
     """
     from v2g.pki.certificates import chain_to_pem, load_certificate
 
-    pool = _client(url, shape, root, client, secret_file, token_url)
+    pool = account.at(url)
     for each in asyncio.run(pool.roots()):
         certificate, kinds = load_certificate(each.certificate), "+".join(each.kinds)
         until = certificate.not_valid_after_utc
@@ -98,14 +113,11 @@ def roots(
 
 
 @app.command()
+@with_option_groups
 def register(
     url: Url,
     chain: Annotated[Path, typer.Option("--chain", help="PEM of the provisioning certificate, its sub-CAs after it.")],
-    client: Client,
-    secret_file: Secret = None,
-    shape: Shape = "opcp",
-    root: Root = None,
-    token_url: TokenUrl = "",
+    account: Account,
     edition: Edition = "iso15118-20",
     json: JsonFlag = False,
 ) -> None:
@@ -118,22 +130,19 @@ def register(
     from v2g.pki.certificates import common_name, load_certificate
     from v2g.pki.credentials import load_chain
 
-    pool, found = _client(url, shape, root, client, secret_file, token_url), load_chain(chain)
+    pool, found = account.at(url), load_chain(chain)
     asyncio.run(pool.add_provisioning(found, NAMESPACES[generation_of(edition)]))
     pcid = common_name(load_certificate(found[0]))
     tell({"pcid": pcid}, f"{pcid} is registered", json=json)
 
 
 @app.command()
+@with_option_groups
 def contract(
     url: Url,
     emaid: Annotated[str, typer.Option(help="Contract identifier (EMAID).")],
     pcid: Annotated[str, typer.Option(help="The vehicle's provisioning identifier (PCID).")],
-    client: Client,
-    secret_file: Secret = None,
-    shape: Shape = "opcp",
-    root: Root = None,
-    token_url: TokenUrl = "",
+    account: Account,
     edition: Edition = "iso15118-20",
     days: Annotated[int, typer.Option(min=1, max=730, help="Until when the contract counts.")] = 365,
     json: JsonFlag = False,
@@ -146,7 +155,7 @@ def contract(
     from v2g.iso15118.foreign_contracts import NAMESPACES
     from v2g.pki.pools import ContractOrder
 
-    pool, begins = _client(url, shape, root, client, secret_file, token_url), now().replace(microsecond=0)
+    pool, begins = account.at(url), now().replace(microsecond=0)
     order = ContractOrder(
         emaid=emaid,
         pcid=pcid,
@@ -159,16 +168,13 @@ def contract(
 
 
 @app.command()
+@with_option_groups
 def sign(
     url: Url,
     chain: Annotated[Path, typer.Option("--chain", help="PEM of the contract certificate, its sub-CAs after it.")],
     key: Annotated[Path, typer.Option("--key", help="Its key (PEM, mode 0600), which is sealed for the vehicle.")],
     pcid: Annotated[str, typer.Option(help="The vehicle's provisioning identifier (PCID).")],
-    client: Client,
-    secret_file: Secret = None,
-    shape: Shape = "opcp",
-    root: Root = None,
-    token_url: TokenUrl = "",
+    account: Account,
     edition: Edition = "iso15118-20",
     json: JsonFlag = False,
 ) -> None:
@@ -184,7 +190,7 @@ def sign(
     from v2g.pki.credentials import load_chain
     from v2g.pki.keys import load_private_key
 
-    pool, generation = _client(url, shape, root, client, secret_file, token_url), generation_of(edition)
+    pool, generation = account.at(url), generation_of(edition)
     contract = Contract(load_chain(chain), load_private_key(key))
 
     async def store() -> None:
@@ -198,15 +204,12 @@ def sign(
 
 
 @app.command()
+@with_option_groups
 def subscribe(
     url: Url,
     to: Annotated[str, typer.Option("--to", help="Where events are sent: https://BACK-END/trust/events.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File (mode 0600) for the secret that signs them.")],
-    client: Client,
-    secret_file: Secret = None,
-    shape: Shape = "opcp",
-    root: Root = None,
-    token_url: TokenUrl = "",
+    account: Account,
     event: Annotated[list[str] | None, typer.Option(help="Event; repeatable. By default those about roots.")] = None,
     json: JsonFlag = False,
 ) -> None:
@@ -217,7 +220,7 @@ def subscribe(
     """
     from v2g.pki.keys import save_secret
 
-    pool = _client(url, shape, root, client, secret_file, token_url)
+    pool = account.at(url)
     number, secret = asyncio.run(pool.subscribe(to, event or ("root.cert.added", "root.cert.expired")))
     save_secret(out, secret.encode())
     tell({"id": number, "secret_file": str(out)}, f"{number}: the secret is in {out}", json=json)
@@ -225,19 +228,3 @@ def subscribe(
 
 def _time(at: datetime) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def _client(
-    url: str, shape: str, root: Path | None, client: str, secret_file: Path | None, token_url: str
-) -> "PoolClient":
-    from v2g.io.http.known_client import OauthClient
-    from v2g.io.http.pools import PoolClient, PoolServer
-    from v2g.io.runtime.clock import Clock
-
-    if not url.startswith("https://") or shape not in ("opcp", "opnc"):
-        raise ConfigError(f"{url}, {shape}: pools need https://, and a shape: opcp or opnc")
-    if secret_file is None:
-        raise ConfigError("a client secret is needed", hint="--secret-file FILE, mode 0600")
-    token = token_url or f"https://{url.removeprefix('https://').partition('/')[0]}/oauth/token"
-    oauth = OauthClient(url=token, client_id=client, client_secret_file=secret_file)
-    return PoolClient(PoolServer(url=url, shape=shape, root=root, oauth=oauth), Clock())  # type: ignore[arg-type]
