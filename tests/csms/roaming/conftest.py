@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest_asyncio
 
 from pki_tools.tree import PkiTree
-from tests.csms.roaming.peers import Operator, operator
+from tests.csms.roaming.peers import Operator, no_system_roots, operator
+
+__all__ = ["no_system_roots"]
 
 
 @pytest_asyncio.fixture

@@ -5,12 +5,14 @@ import base64
 import contextlib
 import itertools
 import json
+import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from csms.accounts.rules import Role
 from csms.app import running
@@ -19,6 +21,12 @@ from pki_tools.tree import PkiTree
 from tests.csms.backend import TestClock
 from tests.csms.support import TOKENS, Running, make_config, provide
 from v2g_cli.demo.processes import free_port
+
+
+@pytest.fixture(autouse=True)
+def no_system_roots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the machine's roots of trust be none: each back end that roams loads them, which takes as long as a test."""
+    monkeypatch.setenv("SSL_CERT_FILE", os.devnull)
 
 
 class Operator:

@@ -1,9 +1,14 @@
 """What a partner may claim about our drivers, once: a session has one price, one authorization one session."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+import shutil
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import pytest_asyncio
@@ -11,7 +16,8 @@ import pytest_asyncio
 from csms.roaming import store as rows
 from csms.roaming.partners import Partners
 from csms.roaming.received import store_object
-from tests.csms.roaming.peers import Operator, acquainted, charge, eventually, roaming
+from pki_tools.tree import PkiTree
+from tests.csms.roaming.peers import Operator, acquainted, charge, eventually, operator, roaming
 from v2g.ocpi.wire import utc_ms
 
 
@@ -52,15 +58,66 @@ class Claims:
         return await self.send(name, credit=True, credit_reference_id=of, total_cost=cost, **changes)
 
 
+class Booked(NamedTuple):
+    """What two back ends have stored after a driver's session abroad; partners know each other by their ports."""
+
+    folder: Path
+    ports: tuple[int, int]
+    now_ms: int
+    document: dict[str, Any]
+
+    def copied(self, party: str, folder: Path) -> Path:
+        """Copy what one has stored, with its keys, into a folder; return that."""
+        shutil.copytree(self.folder / party, folder / party)
+        return folder
+
+
+@contextlib.contextmanager
+def kept_port() -> Iterator[int]:
+    """Yield a port that nobody else gets, and on which a server can listen time and again."""
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        yield kept.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def booked(tmp_path_factory: pytest.TempPathFactory, pki: PkiTree, empty_database: Path) -> Iterator[Booked]:
+    """A driver's booked session abroad, made once: it takes as long as five of these tests."""
+    folder, begin_ms = tmp_path_factory.mktemp("booked"), int(time.time() * 1000) - 55 * 60_000
+
+    async def make(ports: tuple[int, int]) -> Booked:
+        async with (
+            operator(folder, pki, empty_database, "CPO", ports[0], begin_ms) as cpo,
+            operator(folder, pki, empty_database, "MSP", ports[1], stations=()) as emsp,
+        ):
+            await roaming(cpo, emsp)
+            await emsp.ask("PUT", "/tokens/ISO14443/04A1B2C3", {"status": "Accepted"})
+            assert await charge(cpo, 20_000, 0) == "Accepted"
+            (cdr,) = await eventually(emsp, "/roaming/cdrs")
+            assert cdr["state"] == "booked"
+            return Booked(folder, ports, begin_ms + 50 * 60_000, cdr["document"])
+
+    with kept_port() as first, kept_port() as second, asyncio.Runner() as runner:
+        yield runner.run(make((first, second)))
+
+
 @pytest_asyncio.fixture
-async def claims(cpo: Operator, emsp: Operator) -> AsyncIterator[Claims]:
-    """Return a driver's booked session abroad."""
-    await roaming(cpo, emsp)
-    await emsp.ask("PUT", "/tokens/ISO14443/04A1B2C3", {"status": "Accepted"})
-    assert await charge(cpo, 20_000, 0) == "Accepted"
-    (booked,) = await eventually(emsp, "/roaming/cdrs")
-    assert booked["state"] == "booked"
-    yield Claims(cpo, emsp, booked["document"])
+async def cpo(tmp_path: Path, pki: PkiTree, empty_database: Path, booked: Booked) -> AsyncIterator[Operator]:
+    """The operator abroad, after that session."""
+    folder = booked.copied("CPO", tmp_path)
+    async with operator(folder, pki, empty_database, "CPO", booked.ports[0], booked.now_ms) as found:
+        yield found
+
+
+@pytest_asyncio.fixture
+async def claims(
+    tmp_path: Path, pki: PkiTree, empty_database: Path, booked: Booked, cpo: Operator
+) -> AsyncIterator[Claims]:
+    """The driver's provider, after that session."""
+    folder = booked.copied("MSP", tmp_path)
+    async with operator(folder, pki, empty_database, "MSP", booked.ports[1], stations=()) as emsp:
+        yield Claims(cpo, emsp, booked.document)
 
 
 async def test_a_credit_cdr_cannot_be_credited(claims: Claims) -> None:
