@@ -120,8 +120,8 @@ def shipped(folder: Path, pki: PkiTree, port: int, nodes: Sequence[Program]) -> 
         "bind :8443": f"bind 127.0.0.1:{port}",
         "verifyhost csms.example": "verifyhost localhost",
     }
-    for number, node in enumerate(nodes, 1):
-        changes[f"192.0.2.{number}:8443"] = f"127.0.0.1:{node.ports['api']}"
+    for number in range(len(NODES)):
+        changes[f"192.0.2.{number + 1}:8443"] = f"127.0.0.1:{nodes[number % len(nodes)].ports['api']}"
     for before, after in changes.items():
         assert before in text, before
         text = text.replace(before, after)
@@ -131,14 +131,17 @@ def shipped(folder: Path, pki: PkiTree, port: int, nodes: Sequence[Program]) -> 
 
 
 @contextlib.asynccontextmanager
-async def site(folder: Path, pki: PkiTree, databases: Databases, redis_url: str) -> AsyncIterator[Site]:
+async def site(
+    folder: Path, pki: PkiTree, databases: Databases, redis_url: str, names: Sequence[str] = NODES
+) -> AsyncIterator[Site]:
+    """Start nodes of these names behind HAProxy; one stands for several where it expects more."""
     need("haproxy", program="haproxy")
     program = shutil.which("haproxy") or "/usr/sbin/haproxy"
     key = folder / "store.key"
     key.touch(mode=0o600)
     key.write_text("ab" * 32)
     url, nodes = databases.create(owner=True), list[Program]()
-    for name in NODES:
+    for name in names:
         place = folder / name
         place.mkdir()
         more = {"store_url": url, "store_key": key, "bus_url": redis_url, "bus_without_password": True, "node": name}
@@ -250,7 +253,7 @@ def test_a_balancer_is_no_more_than_a_gateway(more: dict[str, object]) -> None:
 async def test_only_the_balancer_names_vehicles_and_only_those_with_a_certificate_come_through(
     tmp_path: Path, pki: PkiTree, postgresql_databases: Databases, redis_url: str
 ) -> None:
-    async with asyncio.timeout(60), site(tmp_path, pki, postgresql_databases, redis_url) as here:
+    async with asyncio.timeout(60), site(tmp_path, pki, postgresql_databases, redis_url, NODES[:1]) as here:
         ours = here.config("EV-1")
         assert ours.chain is not None
 
