@@ -196,6 +196,11 @@ class Iso15118Error(ProtocolError):
 class OcppError(ProtocolError):
     """`answer` is an OCPP-J error code, such as `FormationViolation` (OCPP-J 4.3)."""
 
+    @property
+    def not_there(self) -> bool:
+        """Whether the peer does not have what was requested (K01.FR.29, I07.FR.01)."""
+        return self.answer in ("NotImplemented", "NotSupported")
+
 
 class OcpiError(ProtocolError):
     """`code` is an OCPI status code, such as 2001; `http` that of HTTP, where errors of OCPI are none."""

@@ -48,8 +48,6 @@ _DATA: Final = "DataTransfer"
 _OFFLINE: Final = "maxOfflineDuration"
 _LIMITED_S: Final = 3.0
 """An authorisation waits at most so long for its station's first limits."""
-_ABSENT: Final = frozenset({"NotImplemented", "NotSupported"})
-"""CALLERRORs of a station that does not have what was requested (K01.FR.29)."""
 
 
 class Caller(Protocol):
@@ -443,7 +441,7 @@ class Pusher:
 
     def _lack(self, what: str, error: OcppError) -> None:
         """Remember what a station does not have, until it boots with other firmware."""
-        if error.answer in _ABSENT:
+        if error.not_there:
             self._services[rules.StationAbilities].lack(self._station_id, what)
 
     async def _call(self, request: Message, response: type[M]) -> M | OcppError | None:

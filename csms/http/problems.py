@@ -82,7 +82,7 @@ def describe(error: Exception) -> ApiError:
     if isinstance(error, ApiError):
         return error
     if isinstance(error, errors.OcppError):
-        status = 501 if error.answer in ("NotImplemented", "NotSupported") else 502
+        status = 501 if error.not_there else 502
         return ApiError(status, f"the request to the station failed: {error}", error.hint, code=error.answer)
     if isinstance(error, errors.TimeoutExpired):
         return ApiError(504, str(error), error.hint, code=error.timer)

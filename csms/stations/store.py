@@ -235,6 +235,21 @@ def count_evses(connection: Connection, station_id: str) -> int:
     return max(1, reported)
 
 
+def is_free(connection: Connection, station_id: str, evse_id: int, since_ms: int, now_ms: int) -> bool:
+    """Return whether all connectors of an EVSE have been reported Available since a time (UTC ms), by a station that
+    has been connected long enough to have delivered what it kept."""
+    connected_ms = connection.execute(
+        select(stations.c.connected_ms).where(stations.c.station_id == station_id)
+    ).scalar_one()
+    states = connection.execute(
+        select(connectors.c.status, connectors.c.changed_ms).where(
+            (connectors.c.station_id == station_id) & (connectors.c.evse_id == evse_id)
+        )
+    ).all()
+    free = all(status == "Available" and changed_ms > since_ms for status, changed_ms in states)
+    return bool(states) and free and connected_ms is not None and now_ms - connected_ms >= _DELIVERED_MS
+
+
 def _plugs(connection: Connection, station_ids: Sequence[str]) -> dict[str, list[dict[str, object]]]:
     found: dict[str, list[dict[str, object]]] = {}
     for row in connection.execute(

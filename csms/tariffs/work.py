@@ -86,7 +86,7 @@ class CostAnnouncer:
         try:
             await services.connections.call(station_id, request)  # I02.FR.01
         except V2GError as error:
-            if isinstance(error, OcppError) and error.answer in _NOT_THERE:  # nor will the next one be shown
+            if isinstance(error, OcppError) and error.not_there:  # nor will the next one be shown
                 self._announced[key] = None
             data = {"transaction": transaction_id, "reason": str(error)[:200]}
             services.report("ocpp", "cost_update_failed", station_id, data)
@@ -104,9 +104,6 @@ TARIFFS_CHANGED: Final = "tariffs_changed"
 """Kind of the event that reports other assignments of plans."""
 _SHOWN: Final = ("TariffCostCtrlr", "TariffFallbackMessage")
 _MOST_TEXT: Final = 255
-
-_NOT_THERE: Final = frozenset({"NotSupported", "NotImplemented"})
-"""Status where the back end calculates costs (I07.FR.01)."""
 
 
 class TariffService:
@@ -159,7 +156,7 @@ class TariffService:
             request = ocpp.SetDefaultTariffRequest(evse_id=evse_id, tariff=to_wire(plan))
             response = await services.connections.expect(station_id, request, ocpp.SetDefaultTariffResponse)
         except OcppError as error:
-            if error.answer not in _NOT_THERE:
+            if not error.not_there:
                 raise
             status = "Central"
         except RefusedError as error:

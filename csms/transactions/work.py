@@ -1,8 +1,8 @@
 """Detects abandoned transactions, and events that are lost for good (E14); ends those that have reached their limit.
 
-A station is asked after its boot, when a transaction has had no message for long, and when one has ended
-with a gap; a forgotten transaction is closed when the next begins on its EVSE. Stations of OCPP 2.1 keep the
-limits that they know themselves.
+A station is asked after its boot, when a transaction has had no message for long, and when one has ended with a gap. A
+forgotten transaction is closed when the next begins on its EVSE, or when that is free and its station cannot tell.
+Stations of OCPP 2.1 keep the limits that they know themselves.
 """
 
 import asyncio
@@ -17,11 +17,12 @@ from csms.cluster.precedence import AT_ONCE, for_each
 from csms.device_model.store import list_variables
 from csms.remote_control import work as remote_control
 from csms.services import Services
+from csms.stations.store import is_free
 from csms.tariffs import store as tariffs
 from csms.transactions import rules
 from csms.transactions import store as transactions
 from v2g import typed_json
-from v2g.errors import RefusedError, V2GError
+from v2g.errors import OcppError, RefusedError, V2GError
 from v2g.observe import Scalar
 from v2g.ocpp.messages.transactions import GetTransactionStatusRequest, GetTransactionStatusResponse, TransactionLimit
 
@@ -99,6 +100,7 @@ class TransactionWatch:
         booted_ms = await services.store.read(transactions.booted_ms, station_id)
         silent_ms = round(services.config.transactions.silent_after_s * 1000)
         last_ms = {each.transaction_id: heard_ms for each, heard_ms in found}
+        evses = {each.transaction_id: each.evse_id for each, _ in found}
         still = [each for each, _ in found if each.transaction_id not in over]
         for each in still:
             if each.wanted_limit is not None and not each.limit_told:
@@ -106,7 +108,13 @@ class TransactionWatch:
         doubtful = rules.suspects(still, last_ms, services.clock.utc_ms(), booted_ms=booted_ms, silent_ms=silent_ms)
         for transaction_id in doubtful:
             with contextlib.suppress(V2GError):  # unreachable now: the next check asks again
-                await self.ask(station_id, transaction_id)
+                try:
+                    await self.ask(station_id, transaction_id)
+                except OcppError as error:  # one that cannot tell, as all of 1.6, has its driver gone at least
+                    evse_id, now_ms = evses[transaction_id], services.clock.utc_ms()
+                    asked = station_id, evse_id or 0, last_ms[transaction_id], now_ms
+                    if error.not_there and await services.store.read(is_free, *asked):
+                        await self.close(station_id, transaction_id, "station_lost_it")
         for transaction_id in [named for station, named in self._gaps if station == station_id]:
             await self.ended(station_id, transaction_id)
 

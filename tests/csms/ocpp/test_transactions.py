@@ -25,10 +25,12 @@ from tests.csms.charging import TOKENS, VALID, Charging, away
 from tests.csms.customers import accepted
 from tests.csms.fixtures import Start
 from tests.csms.network import knocking, listening
-from tests.csms.scripted_station import ScriptedStation
+from tests.csms.scripted_station import Refused, ScriptedStation
 from v2g.energy.price_plan import Charge, PricePlan, Rate
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.transactions import GetTransactionStatusRequest, TransactionLimit
+from v2g.ocpp.routes import Version
+from v2g.ocpp.times import format_time
 
 PASSWORD = "a-Password_of=32*characters+4321"
 
@@ -99,6 +101,54 @@ async def test_a_transaction_that_its_station_lost_is_closed_after_the_boot(csms
     assert (stored["active"], stored["closed_reason"]) == (False, "station_lost_it")
     await watch.sweep()  # nothing is left to ask about
     assert len(csms.events.named("transaction_closed")) == 1
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "1.6"])
+async def test_a_lost_transaction_is_closed_at_a_free_evse_of_a_station_that_cannot_tell(
+    csms: Backend, version: Version
+) -> None:
+    """Its driver may charge nowhere else meanwhile. A station of 1.6 has no such request, others may lack it."""
+    charging = Charging(csms, await csms.booted())
+    await charging.started()
+    csms.clock.advance(600)
+    await away(csms, charging.station)
+    charging.station = station = await csms.join(version=version)
+    station.refuses_others = True
+    boot = {"chargePointVendor": "V", "chargePointModel": "M"} if version == "1.6" else BOOT
+    await station.call_unchecked("BootNotification", boot)
+    watch = TransactionWatch(csms.services)
+
+    async def status(state: str) -> None:
+        csms.clock.advance(1)
+        plug: dict[str, Any] = {"connectorId": 1, "timestamp": format_time(csms.clock.utc_ms())}
+        of_16, later = {"status": state, "errorCode": "NoError"}, {"connectorStatus": state, "evseId": 1}
+        await station.call_unchecked("StatusNotification", plug | (of_16 if version == "1.6" else later))
+
+    async def open_after(seconds: float) -> bool:
+        csms.clock.advance(seconds)
+        await watch.sweep()
+        return bool((await charging.stored())["active"])
+
+    await status("Charging" if version == "1.6" else "Occupied")
+    assert await open_after(1000)
+    await status("Available")
+    assert not await open_after(0)
+    assert (await charging.stored())["closed_reason"] == "station_lost_it"
+
+
+async def test_a_station_that_cannot_tell_has_time_to_deliver_what_it_kept(csms: Backend) -> None:
+    charging, watch = await lost(csms, ongoingIndicator=True, messagesInQueue=False)
+    charging.station.answers["GetTransactionStatus"] = Refused("NotSupported", "")
+    csms.clock.advance(csms.services.config.transactions.silent_after_s)
+    await away(csms, charging.station)
+    charging.station = station = await csms.booted()
+    station.refuses_others = True
+    await charging.connector("Available")
+    await watch.sweep()
+    assert (await charging.stored())["active"]
+    csms.clock.advance(900)
+    await watch.sweep()
+    assert not (await charging.stored())["active"]
 
 
 async def test_a_transaction_that_goes_on_after_the_boot_is_left_alone(csms: Backend) -> None:

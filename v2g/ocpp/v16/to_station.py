@@ -92,7 +92,6 @@ ROOTS: Final[Mapping[str, v16.CertificateUse16]] = {
     "ManufacturerRootCertificate": "ManufacturerRootCertificate",
 }
 _OWN: Final[tuple[GetCertificateIdUse, ...]] = ("CSMSRootCertificate", "ManufacturerRootCertificate")
-_ABSENT: Final = frozenset({"NotImplemented", "NotSupported"})
 _MEASURANDS: Final = frozenset({
     "metervaluesaligneddata", "metervaluessampleddata", "stoptxnaligneddata", "stoptxnsampleddata",
 })  # fmt: skip
@@ -551,7 +550,7 @@ def get_log(bridge: Bridge, request: GetLogRequest) -> Steps[GetLogResponse]:
         answer: v16.GetLogConf = yield asked
         return GetLogResponse(status=answer.status, filename=answer.filename)
     except OcppError as error:
-        if error.answer not in _ABSENT:
+        if not error.not_there:
             raise
     if request.log_type == "SecurityLog":
         raise _lacks("security log without the security whitepaper")
@@ -620,7 +619,7 @@ def delete(bridge: Bridge, request: DeleteCertificateRequest) -> Steps[DeleteCer
     try:
         answer = yield v16.DeleteCertificateReq(certificate_hash_data=request.certificate_hash_data)
     except OcppError as error:
-        if error.answer not in _ABSENT:
+        if not error.not_there:
             raise
     if answer is None or answer.status == "NotFound":
         try:
