@@ -1830,8 +1830,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "LimitBook.effective: '' -> '?'": "no source has either name",
     },
     "ocsp": {
-        "check_ocsp: _ = (response.certificates, response.responder_key_hash, response.responder_name) -> pass": _READ,
-        "check_ocsp: _ = answer.revocation_time_utc -> pass": _READ,
+        "_parsed: _ = (response.certificates, response.responder_key_hash, response.responder_name) -> pass": _READ,
+        "_parsed: _ = answer.revocation_time_utc -> pass": _READ,
         "_is_about: return False -> return None": _TRUTH,
     },
     "paths": {

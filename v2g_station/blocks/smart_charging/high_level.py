@@ -104,6 +104,8 @@ class HighLevel(FunctionalBlock):
         self._sessions.on_ended(lambda evse, _: self._forget(evse.number))
 
     def _forget(self, evse_id: int) -> None:
+        if self._evses[evse_id].record is not None:
+            return  # the next vehicle's session has begun already
         self._waiting.discard(evse_id)
         self._needs.pop(evse_id, None)
         self._evses[evse_id].lines = (1, 1)

@@ -15,6 +15,7 @@ from v2g.ocpp.routes import Version
 from v2g_station.blocks.authorization.contracts import CHARGING_ONLY
 from v2g_station.blocks.availability import Serve
 from v2g_station.blocks.evse import StopButton
+from v2g_station.blocks.smart_charging.high_level import VehicleKnown
 from v2g_station.blocks.smart_charging.local_control import GridFrequency
 from v2g_station.blocks.transaction_records import SignedRegister
 from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested, RemoteStopRequested
@@ -236,6 +237,16 @@ def test_a_card_stops_its_transaction_after_a_restart() -> None:
     found.nothing("TransactionEvent", eventType="Ended")
     found.present()
     assert reported(found, "Ended")["triggerReason"] == "StopAuthorized"
+
+
+def test_the_end_of_a_session_forgets_no_vehicle_of_the_next() -> None:
+    found = Bench("2.1", evses=(FIXED,), managed=True)
+    begin(found, "a")
+    found.fact(VehicleKnown(evse_id=1, evccid="NEXT"))
+    begin(found, "b")
+    for reference, known in (("a", "NEXT"), ("b", "")):
+        lead(found, lambda s, name=reference: s.finish(name, trigger="StopAuthorized", reason="Local"))  # type: ignore[misc]
+        assert found.station.evses[1].evccid == known
 
 
 def test_the_button_stops_what_a_contract_pays() -> None:
