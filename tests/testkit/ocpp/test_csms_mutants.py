@@ -61,6 +61,7 @@ MUTANTS = (
     Mutant("what is signed is no certificate", CALL, "CertificateSigned", put("certificateChain", "none"), "*"),
     Mutant("another certificate is signed", CALL, "CertificateSigned", put("certificateChain", ANOTHER), "*"),
     Mutant("another kind is signed", CALL, "CertificateSigned", put("certificateType", "V2GCertificate"), "A_11 A_14"),
+    Mutant("what is signed has no kind", CALL, "CertificateSigned", drop("certificateType"), "A_12"),
     # B, provisioning
     Mutant(
         "boot is answered Pending", CALLRESULT, "BootNotification", put("status", "Pending"), "B_01 B_02 V2G-B-01 B_31"
