@@ -20,6 +20,13 @@ def test_the_lab_lists_its_cases_and_names_wrong_options(v2g: Run) -> None:
         assert v2g("conform", "eebus", *device, *options).code == 2
 
 
+def test_the_lab_names_a_folder_for_its_report_before_it_reaches_for_the_device(v2g: Run, tmp_path: Path) -> None:
+    device = ("wss://127.0.0.1:1/ship/", "--ski", BOX, "--folder", str(tmp_path / "guard"))
+    refused = v2g("conform", "eebus", *device, "--quick", "--junit", str(tmp_path))
+    assert "is a folder" in refused.errors
+    assert not (tmp_path / "guard").exists()
+
+
 @pytest.mark.requirement("R206")
 def test_a_box_is_shown_trusted_and_trusted_no_more(v2g: Run, tmp_path: Path) -> None:
     assert "start the charger once" in v2g("eebus", "show", str(tmp_path)).errors

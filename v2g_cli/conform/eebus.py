@@ -11,8 +11,7 @@ from v2g_cli.conform.options import Reports, Selection
 from v2g_cli.output import say
 
 if TYPE_CHECKING:  # slow to load: other commands do without
-    from collections.abc import Sequence
-
+    from v2g_cli.conform.running import LabRun
     from v2g_testkit.cases.case import Result
     from v2g_testkit.guard_tester import GuardBench, GuardCase
 
@@ -43,16 +42,10 @@ def eebus(
     - `v2g conform eebus --list wss://192.168.1.20:4712/ship/ --ski 5a3f0c9be17d8844c2aa90b1d6e3f7521c0b9d4e`
     """
     from v2g.eebus.identity import parse_ski
-    from v2g_cli.conform.running import describe, ending, list_cases, read_results, write_reports
-    from v2g_testkit.cases.report import chosen
+    from v2g_cli.conform.running import LabRun
     from v2g_testkit.guard_tester import CASES, GuardBench
 
-    cases = chosen(CASES, selection.only or (), skip=selection.skip or (), quick=selection.quick)
-    if not cases:
-        raise ConfigError("no such case", hint="v2g conform eebus --list")
-    if selection.listed:
-        list_cases(cases, json=reports.json)
-        return
+    run = LabRun("eebus", CASES, selection, reports, NOTICE)
     names: dict[str, Literal["lpc", "lpp"]] = {"lpc": "lpc", "lpp": "lpp"}
     if use_case not in names or least >= most:
         raise ConfigError("--use-case is lpc or lpp, and --least below --most")
@@ -60,34 +53,19 @@ def eebus(
         bench = GuardBench(ski=parse_ski(ski), url=url, use_case=names[use_case], least_w=least, most_w=most)
     except CodecError as error:
         raise ConfigError(str(error), hint=error.hint) from None
-    about = describe(reports.device)
-    done = [] if reports.resume is None else read_results(reports.resume, "")
-    results = asyncio.run(_run(bench, folder, cases, reports, about, done))
-    write_reports(
-        "eebus", about, cases, results, lambda _case, _title: None,
-        junit=reports.junit, html=reports.html, json=reports.json, notice=NOTICE,
-    )  # fmt: skip
-    raise typer.Exit(ending(results, cases))
+    run.prepare()
+    run.end(asyncio.run(_run(bench, folder, run, say_ski=not reports.json)))
 
 
-async def _run(
-    bench: "GuardBench",
-    folder: Path,
-    cases: "Sequence[GuardCase]",
-    reports: Reports,
-    about: dict[str, str],
-    done: "Sequence[Result]",
-) -> "list[Result]":
+async def _run(bench: "GuardBench", folder: Path, run: "LabRun[GuardCase]", *, say_ski: bool) -> "list[Result]":
     from v2g.io.runtime.clock import Clock
-    from v2g_cli.conform.running import Reporter, run_cases
     from v2g_testkit.guard_tester import GuardTester
 
     tester = GuardTester(bench, folder, clock=Clock(), observe=lambda _: None)
-    if not reports.json:
+    if say_ski:
         say(f"SKI of the tester, which the device must trust: {tester.ski}")
     try:
         await tester.open()
-        reporter = Reporter(cases, about, json=reports.json, notice=NOTICE)
-        return await run_cases(tester.run, cases, reporter, done)
+        return await run.run(tester.run)
     finally:
         await tester.close()

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
+import msgspec
 import typer
 
 from v2g.errors import CodecError, ConfigError
@@ -15,6 +16,7 @@ from v2g_cli.conform.options import Reports, Selection
 from v2g_cli.output import read_text, say, write_text
 
 if TYPE_CHECKING:  # slow to load: other commands do without
+    from v2g_cli.conform.running import LabRun
     from v2g_testkit.cases.case import Result
     from v2g_testkit.cases.grid_code import GridCodeCase, Sample
     from v2g_testkit.grid_code_tester import GridCodeBench
@@ -68,37 +70,30 @@ def gridcode(
     - `v2g conform gridcode g98 --signals signals`
     - `v2g conform gridcode g98 --recorded measured --rating 7400 --device "Wallbox 7, 4711"`
     """
-    from v2g_cli.conform.report import prepare
-    from v2g_cli.conform.running import describe, ending, list_cases, read_results, write_reports
+    from v2g_cli.conform.running import LabRun
     from v2g_cli.grid_code import code_of
     from v2g_testkit.cases.grid_code import Energy, cases_of, samples_csv
-    from v2g_testkit.cases.report import chosen
     from v2g_testkit.grid_code_tester import RATING_W, GridCodeBench
 
     code, currents = code_of(name), dict[str, Energy](dc="DC", ac="AC")
     if energy not in currents:
         raise ConfigError("--energy is dc or ac")
-    every = cases_of(code, currents[energy])
-    cases = chosen(every, selection.only or (), skip=selection.skip or (), quick=selection.quick)
-    if not cases:
-        raise ConfigError("no such case", hint=f"v2g conform gridcode {name} --list")
-    if selection.listed:
-        list_cases(cases, json=reports.json)
-        return
+    reports = msgspec.structs.replace(reports, device=reports.device or "v2g secc")
+    run = LabRun("gridcode", cases_of(code, currents[energy]), selection, reports, NOTICE, of=f"{name} ")
     if signals is not None:
-        for case in cases:
+        for case in run.cases:
             _write(signals / f"{case.id}.csv", case.csv)
-        say(f"{signals}: {len(cases)} signals; the first line of each says when a vehicle is plugged in, and for what")
+        what = "signals; the first line of each says when a vehicle is plugged in, and for what"
+        say(f"{signals}: {len(run.cases)} {what}")
         return
-    prepare(reports.junit, reports.html)
-    about = {**describe(reports.device or "v2g secc"), "grid code": f"{code.title} ({code.digest[:12]})"}
-    done = [] if reports.resume is None else read_results(reports.resume, "")
+    run.prepare()
+    run.about["grid code"] = f"{code.title} ({code.digest[:12]})"
     found = _Measured(recorded, rating if recorded is not None else RATING_W)
     bench = GridCodeBench(
         code=code, installed=code_of(installed) if installed else code, energy=currents[energy]
     )  # fmt: skip
-    results = _run(bench, cases, found, reports, about, done)
-    for case in cases:
+    results = _run(bench, found, run)
+    for case in run.cases:
         if csv is not None and case.id in found.samples:
             _write(csv / f"{case.id}.csv", samples_csv(found.samples[case.id]))
             from v2g.energy.settlement.rows import csv_text
@@ -108,12 +103,8 @@ def gridcode(
             head = "point", "s", "measured", "low", "high", "unit", "right"
             rows = ((each.name, *(round(value, 4) for value in each[1:5]), each.unit, each.right) for each in points)
             _write(csv / f"{case.id}-points.csv", csv_text(head, *rows))
-    by_id = {case.id: case for case in cases}
-    write_reports(
-        "gridcode", about, cases, results, lambda case, title: _page(by_id[case], title, found),
-        junit=reports.junit, html=reports.html, json=reports.json, notice=NOTICE,
-    )  # fmt: skip
-    raise typer.Exit(ending(results, cases))
+    by_id = {case.id: case for case in run.cases}
+    run.end(results, lambda case, title: _page(by_id[case], title, found))
 
 
 class _Measured:
@@ -139,30 +130,21 @@ class _Measured:
         return verdict(case, samples, self.rating_w, 0.0)
 
 
-def _run(
-    bench: "GridCodeBench",
-    cases: "Sequence[GridCodeCase]",
-    found: _Measured,
-    reports: Reports,
-    about: dict[str, str],
-    done: "Sequence[Result]",
-) -> "list[Result]":
+def _run(bench: "GridCodeBench", found: _Measured, run: "LabRun[GridCodeCase]") -> "list[Result]":
     from pki_tools.tree import make_pki
     from v2g.io.runtime.virtual_time import VirtualLoop
-    from v2g_cli.conform.running import Reporter, run_cases
     from v2g_cli.pki.common import now
     from v2g_testkit.grid_code_tester import GridCodeTester
 
-    reporter = Reporter(cases, about, json=reports.json, notice=NOTICE)
     with (
         tempfile.TemporaryDirectory(prefix="v2g-gridcode-", dir=_MEMORY if _MEMORY.is_dir() else None) as folder,
         asyncio.Runner(loop_factory=lambda: VirtualLoop(waits=True, disks=True)) as runner,
     ):
-        run = found.run
+        measure = found.run
         if found.folder is None:
             tester = GridCodeTester(bench, make_pki(Path(folder) / "pki", now=now()), Path(folder))
-            run, found.samples = tester.run, tester.samples
-        return runner.run(run_cases(run, cases, reporter, done))
+            measure, found.samples = tester.run, tester.samples
+        return runner.run(run.run(measure))
 
 
 def _page(case: "GridCodeCase", title: str, found: _Measured) -> str | None:

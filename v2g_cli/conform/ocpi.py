@@ -18,6 +18,7 @@ from v2g_cli.output import say
 if TYPE_CHECKING:  # slow to load: other commands do without
     from collections.abc import Sequence
 
+    from v2g_cli.conform.running import LabRun
     from v2g_testkit.cases.case import Described, Result
     from v2g_testkit.ocpi.partner import LabPartner, OcpiBench
 
@@ -74,35 +75,21 @@ def ocpi(
     - `v2g conform ocpi --list https://csms.example/ocpi/versions`
     - `v2g conform ocpi https://csms.example/ocpi/versions --listen 0.0.0.0:8443 --url https://lab.example:8443`
     """
-    from v2g_cli.conform import report
     from v2g_cli.conform.frames_page import exchanges_page
-    from v2g_cli.conform.running import describe, ending, list_cases, read_results, write_reports
-    from v2g_testkit.cases.report import chosen
+    from v2g_cli.conform.running import LabRun
     from v2g_testkit.ocpi.cases import CASES
     from v2g_testkit.ocpi.judge import RULES
     from v2g_testkit.ocpi.partner import LabPartner
 
     every: Sequence[Described] = (*CASES, *RULES)
-    rows = chosen(every, selection.only or (), skip=selection.skip or (), quick=selection.quick)
-    if not rows:
-        raise ConfigError("no such case", hint="v2g conform ocpi --list")
-    if selection.listed:
-        list_cases(rows, json=reports.json)
-        return
-    bench, tls, context = _bench(versions, token, lab)
-    partner = LabPartner(bench, tls, context)
-    about = describe(reports.device)
-    done = [] if reports.resume is None else read_results(reports.resume, "")
+    run = LabRun("ocpi", every, selection, reports, NOTICE)
+    partner = LabPartner(*_bench(versions, token, lab))
 
     def page(case: str, title: str) -> str | None:
         return exchanges_page(title, [each for each in partner.exchanges if each.case == case])
 
-    report.prepare(reports.junit, reports.html)
-    results = asyncio.run(_run(partner, lab.pull, rows, reports, about, done))
-    write_reports(
-        "ocpi", about, rows, results, page, junit=reports.junit, html=reports.html, json=reports.json, notice=NOTICE,
-    )  # fmt: skip
-    raise typer.Exit(ending(results, rows))
+    run.prepare()
+    run.end(asyncio.run(_run(partner, lab.pull, run, say_where=not reports.json)), page)
 
 
 def _bench(versions: str, token: str, lab: Lab) -> "tuple[OcpiBench, ssl.SSLContext | None, ssl.SSLContext | None]":
@@ -129,15 +116,7 @@ def _bench(versions: str, token: str, lab: Lab) -> "tuple[OcpiBench, ssl.SSLCont
     return bench, None if lab.chain is None or lab.key is None else server_context(lab.chain, lab.key, ()), context
 
 
-async def _run(
-    lab: "LabPartner",
-    pull: str,
-    rows: "Sequence[Described]",
-    reports: Reports,
-    about: dict[str, str],
-    done: "Sequence[Result]",
-) -> "list[Result]":
-    from v2g_cli.conform.running import Reporter, run_cases
+async def _run(partner: "LabPartner", pull: str, run: "LabRun[Described]", *, say_where: bool) -> "list[Result]":
     from v2g_testkit.ocpi.cases import OcpiCase, run_case
     from v2g_testkit.ocpi.judge import judge_run
     from v2g_testkit.ocpp.driver import exit_code
@@ -147,17 +126,17 @@ async def _run(
 
     async def one(row: "Described") -> "Result":
         if isinstance(row, OcpiCase):
-            return await run_case(lab, row, known, pulled if pull else None)
+            return await run_case(partner, row, known, pulled if pull else None)
         if not judged:
-            judged.update({each.case: each for each in judge_run(lab)})
+            judged.update({each.case: each for each in judge_run(partner)})
         return judged[row.id]
 
     known: dict[str, object] = {}
     judged: dict[str, Result] = {}
-    lab.open()
+    partner.open()
     try:
-        if not reports.json:
-            say(f"the lab listens at {lab.url}")
-        return await run_cases(one, rows, Reporter(rows, about, json=reports.json, notice=NOTICE), done)
+        if say_where:
+            say(f"the lab listens at {partner.url}")
+        return await run.run(one)
     finally:
-        lab.close()
+        partner.close()

@@ -13,9 +13,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Container, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, NoReturn, TypeVar
 
 import msgspec
+import typer
 from rich.text import Text
 
 from v2g import typed_json
@@ -24,10 +25,11 @@ from v2g.io.runtime.supervision import child
 from v2g.typed_json import Fields
 from v2g.version import VERSION
 from v2g_cli.conform import report as conform_report
+from v2g_cli.conform.options import Reports, Selection
 from v2g_cli.options import command_line
 from v2g_cli.output import print_json, print_table, read_file, say, say_row, terminal
 from v2g_testkit.cases.case import PRECONDITION, REFUSED, Case, Described, Result, Verdict
-from v2g_testkit.cases.report import NOTICE, exit_code, not_run, totals
+from v2g_testkit.cases.report import NOTICE, chosen, exit_code, not_run, totals
 
 C = TypeVar("C", bound=Described)
 
@@ -340,6 +342,40 @@ class Reporter:
             say(self._prefixed(", ".join(f"{n} {verdict.value}" for verdict, n in counted.items())))
             if self._notice:
                 say(self._notice)
+
+
+class LabRun(Generic[C]):
+    """A run of the chosen cases at one device, with its reports. Raises ConfigError without any; with --list it lists
+    them, and exits."""
+
+    def __init__(
+        self, kind: str, every: Sequence[C], selection: Selection, reports: Reports, notice: str, *, of: str = ""
+    ) -> None:
+        self._kind, self._reports, self._notice = kind, reports, notice
+        self.cases = chosen(every, selection.only or (), skip=selection.skip or (), quick=selection.quick)
+        if not self.cases:
+            raise ConfigError("no such case", hint=f"v2g conform {kind} {of}--list")
+        if selection.listed:
+            list_cases(self.cases, json=reports.json)
+            raise typer.Exit
+        self.about = describe(reports.device)
+        self._done = [] if reports.resume is None else read_results(reports.resume)
+
+    def prepare(self) -> None:
+        """Create the folders of the reports before the device is reached. Raises StoreError."""
+        conform_report.prepare(self._reports.junit, self._reports.html)
+
+    async def run(self, case: Callable[[C], Awaitable[Result]]) -> list[Result]:
+        """Run the cases; return their results."""
+        shown = Reporter(self.cases, self.about, json=self._reports.json, notice=self._notice)
+        return await run_cases(case, self.cases, shown, self._done)
+
+    def end(self, results: Sequence[Result], page: Callable[[str, str], str | None] = lambda *_: None) -> NoReturn:
+        """Write the reports (`page`: see `report.write_pages`), and exit. Raises StoreError."""
+        to = self._reports
+        found = self._kind, self.about, self.cases, results, page
+        write_reports(*found, junit=to.junit, html=to.html, json=to.json, notice=self._notice)
+        raise typer.Exit(ending(results, self.cases))
 
 
 def fields(case: Described) -> dict[str, object]:
