@@ -45,6 +45,10 @@ def _rebuild_tables(connection: sa.Connection, found: str) -> None:
     there = sa.inspect(connection)
     if not any(each["name"] == "sealed" for each in there.get_columns("telemetry_aggregates")):  # as 0.2.0 made them
         _rebuild(connection, "telemetry_aggregates", sealed=f"NOT ({_PLAIN[connection.dialect.name]})")
+    if there.has_table("alerts") and any(each["name"] == "told" for each in there.get_columns("alerts")):  # to 0045
+        for name in ("ix_alerts_told", "ix_alerts_subject_kind_subject_kind"):
+            connection.exec_driver_sql(f"DROP INDEX {name}")
+        connection.exec_driver_sql("ALTER TABLE alerts RENAME COLUMN told TO announced")
     for name in ("dispatch_course", "fleet_course"):  # whose power may be unknown since 0066
         if found < "0066" and there.has_table(name):
             _rebuild(connection, name)
@@ -108,6 +112,13 @@ def watched_updates(connection: sa.Connection) -> None:
         plan = {"daily": 1.0, "window": None, "watch_s": 0} | json.loads(document)
         text = json.dumps(plan, separators=(",", ":"), ensure_ascii=False)
         connection.execute(sa.update(rows).where(rows.c.campaign_id == number).values(document=text))
+
+
+@_revision("0046")
+def alert_rules(connection: sa.Connection) -> None:
+    """Alerts say when they were announced, and how often they were passed on."""
+    connection.exec_driver_sql("UPDATE alerts SET announced_ms = raised_ms WHERE announced <> ''")
+    connection.exec_driver_sql("UPDATE alerts SET escalations = 1 WHERE escalated_ms IS NOT NULL")
 
 
 _BATCH = 1000
