@@ -5,6 +5,7 @@ response (or the wake-up) and a context, and returns a `Step`. No handler has st
 be tested against every message.
 """
 
+import functools
 from collections import ChainMap
 from collections.abc import Callable, Hashable, MutableMapping
 from typing import Any, ClassVar, Final, Generic, Self, TypeAlias, TypeVar
@@ -113,6 +114,7 @@ class Handlers(Generic[ContextT, StepT]):
             self._responses.maps.append(common._responses)
             self._wakes.maps.append(common._wakes)
             self._contactor.maps.append(common._contactor)
+        self._handler = functools.cache(self._find)  # all have registered themselves when the first session runs
 
     def on_response(
         self, stage: type[StageT], response: type[Element] | None = None
@@ -137,10 +139,11 @@ class Handlers(Generic[ContextT, StepT]):
 
     def response(self, stage: Stage, request: Element, response: Element, context: ContextT) -> StepT:
         """Return the step that follows from a response to the stage's request."""
-        kind = type(stage)
-        known = (self._responses.get((kind, each)) for each in type(response).__mro__)
-        handle = next(filter(None, known), None) or self._responses[kind, None]
-        return handle(stage, request, response, context)
+        return self._handler(type(stage), type(response))(stage, request, response, context)
+
+    def _find(self, stage: type[Stage], response: type[Element]) -> OnResponse[Any, Any, Any, ContextT, StepT]:
+        known = (self._responses.get((stage, each)) for each in response.__mro__)
+        return next(filter(None, known), None) or self._responses[stage, None]
 
     def wake(self, stage: Stage, request: Element | None, context: ContextT) -> StepT:
         """Return the step after the pause of a stage; `request` is the last one."""
