@@ -17,6 +17,7 @@ from csms.cluster.precedence import AT_ONCE, for_each
 from csms.device_model.store import list_variables
 from csms.remote_control import work as remote_control
 from csms.services import Services
+from csms.smart_charging.rules import StationAbilities
 from csms.stations.store import is_free
 from csms.tariffs import store as tariffs
 from csms.transactions import rules
@@ -33,6 +34,7 @@ LIMITED: Final = "transaction_limited"
 """Kind of the event that a transaction has a limit that its station does not know."""
 LIMITED_READING: Final = "limited_reading"
 """Kind of the event of a reading in such a transaction, for the node of its station."""
+_STATUS: Final = "GetTransactionStatus"
 _MAX_GAPS: Final = 10_000
 _REST: Final = 200
 """So many times as long as it takes to work out a cost, which grows with each reading, none is worked out again."""
@@ -108,13 +110,12 @@ class TransactionWatch:
         doubtful = rules.suspects(still, last_ms, services.clock.utc_ms(), booted_ms=booted_ms, silent_ms=silent_ms)
         for transaction_id in doubtful:
             with contextlib.suppress(V2GError):  # unreachable now: the next check asks again
-                try:
+                if self._can_tell(station_id):
                     await self.ask(station_id, transaction_id)
-                except OcppError as error:  # one that cannot tell, as all of 1.6, has its driver gone at least
-                    evse_id, now_ms = evses[transaction_id], services.clock.utc_ms()
-                    asked = station_id, evse_id or 0, last_ms[transaction_id], now_ms
-                    if error.not_there and await services.store.read(is_free, *asked):
-                        await self.close(station_id, transaction_id, "station_lost_it")
+            if not self._can_tell(station_id):
+                asked = evses[transaction_id] or 0, last_ms[transaction_id], services.clock.utc_ms()
+                if await services.store.read(is_free, station_id, *asked):
+                    await self.close(station_id, transaction_id, "station_lost_it")
         for transaction_id in [named for station, named in self._gaps if station == station_id]:
             await self.ended(station_id, transaction_id)
 
@@ -130,7 +131,7 @@ class TransactionWatch:
     async def ended(self, station_id: str, transaction_id: str) -> None:
         """Ask a station about an ended transaction with a gap; store what is lost (E14)."""
         services, key = self._services, (station_id, transaction_id)
-        if not await services.store.read(transactions.gaps, *key):
+        if not self._can_tell(station_id) or not await services.store.read(transactions.gaps, *key):
             self._gaps.pop(key, None)
             return
         if len(self._gaps) < _MAX_GAPS:
@@ -143,9 +144,14 @@ class TransactionWatch:
     async def ask(self, station_id: str, transaction_id: str) -> rules.Verdict:
         """Ask a station about a transaction, and close it when it is over. Raises V2GError: no answer."""
         services = self._services
-        response = await services.connections.expect(
-            station_id, GetTransactionStatusRequest(transaction_id=transaction_id), GetTransactionStatusResponse
-        )
+        try:
+            response = await services.connections.expect(
+                station_id, GetTransactionStatusRequest(transaction_id=transaction_id), GetTransactionStatusResponse
+            )
+        except OcppError as error:
+            if error.not_there:
+                services[StationAbilities].lack(station_id, _STATUS)
+            raise
         verdict = rules.judge_status(ongoing=response.ongoing_indicator, messages_in_queue=response.messages_in_queue)
         now_ms = services.clock.utc_ms()
         if verdict == "ongoing":
@@ -155,6 +161,10 @@ class TransactionWatch:
         data = {"transaction": transaction_id, "verdict": verdict}
         services.report("ocpp", "transaction_status", station_id, data)
         return verdict
+
+    def _can_tell(self, station_id: str) -> bool:
+        """Return whether a station may know GetTransactionStatus; none of 1.6 does."""
+        return self._services[StationAbilities].has(station_id, _STATUS)
 
     async def limit(self, station_id: str, transaction_id: str, wanted: TransactionLimit) -> None:
         """Limit a transaction; a station of 2.1 receives the limits with the answer to its next event (E16), another

@@ -134,6 +134,8 @@ async def test_a_lost_transaction_is_closed_at_a_free_evse_of_a_station_that_can
     await status("Available")
     assert not await open_after(0)
     assert (await charging.stored())["closed_reason"] == "station_lost_it"
+    asked = [action for action, _ in station.calls if action == "GetTransactionStatus"]
+    assert len(asked) == (version == "2.0.1"), "once: it will not know it the next time, either"
 
 
 async def test_a_station_that_cannot_tell_has_time_to_deliver_what_it_kept(csms: Backend) -> None:
