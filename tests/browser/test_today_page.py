@@ -1,5 +1,7 @@
 """The first page in a real browser: the answer, what flows, the day beside yesterday's, use by hour."""
 
+import re
+
 import pytest
 from playwright.async_api import expect
 
@@ -70,3 +72,24 @@ async def test_the_first_page_answers_whether_today_is_good(tab: Tab, csms: Back
     await expect(tab.page.get_by_role("heading", name="Search")).to_be_visible()
     await expect(tab.page.locator("main").get_by_role("link", name=station.id).first).to_be_visible()
     await tab.check("search")
+
+
+@pytest.mark.e2e
+async def test_the_first_point_of_a_day_has_minutes_beside_it_not_years(tab: Tab, csms: Backend) -> None:
+    await tab.page.add_init_script(
+        "window.drawn = []; const fill = CanvasRenderingContext2D.prototype.fillText;"
+        "CanvasRenderingContext2D.prototype.fillText = function (text, ...at) {"
+        " drawn.push(text); fill.call(this, text, ...at); };"
+    )
+    at_ms = csms.clock.utc_ms() // course.STEP_MS * course.STEP_MS
+    row = {
+        "site_id": "", "at_ms": at_ms, "import_w": 0, "export_w": 0, "unknown": 0, "sessions": 0, "evses": 0,
+        "ready": 0, "import_limit_w": None, "export_limit_w": None,
+    }  # fmt: skip
+    await csms.services.store.run(course.add, [row])
+    await employed(tab)
+    await tab.open("/console")
+    await expect(tab.page.locator("figure.chart canvas")).to_be_visible()
+    stamps = [each for each in await tab.page.evaluate("drawn") if ":" in each or " " in each]
+    assert stamps
+    assert all(re.fullmatch(r"\d\d:\d\d(:\d\d)?", each) for each in stamps), stamps

@@ -63,6 +63,7 @@ class Chart {
     const still = plot.zoomed || this.figure.matches(":hover");
     plot.setData([this.data.times, ...plot.lines.map((at) => this.data.lines[at].values)], !still);
     if (still) plot.redraw();
+    else plot.setScale("x", this.span());
   }
 
   build() {
@@ -116,6 +117,7 @@ class Chart {
       },
     }, [this.data.times, ...lines.map((at) => this.data.lines[at].values)], place);
     plot.lines = lines;
+    plot.setScale("x", this.span());
     plot.over.addEventListener("dblclick", () => this.whole());
     place.addEventListener("keydown", (event) => this.key(event, plot));
     place.addEventListener("blur", () => plot.setCursor({ left: -10, top: -10 }));
@@ -125,8 +127,13 @@ class Chart {
 
   long() { return this.data.times.at(-1) - this.data.times[0] > 129600; }
 
+  span() { // uPlot has years around a single time
+    const { 0: low, [this.data.times.length - 1]: high } = this.data.times;
+    return low < high ? { min: low, max: high } : { min: low - 300, max: high + 300 };
+  }
+
   whole() {
-    for (const each of this.plots) { each.zoomed = false; this.fill(each); each.setScale("x", { min: this.data.times[0], max: this.data.times.at(-1) }); }
+    for (const each of this.plots) { each.zoomed = false; this.fill(each); each.setScale("x", this.span()); }
   }
 
   key(event, plot) {
