@@ -108,7 +108,7 @@ class WebPayments(FunctionalBlock):
     def _payment_started(self, request: NotifyWebPaymentStartedRequest) -> Message:
         """Hold an EVSE for a web payment, or all of them if none is named (C25.FR.21, .22, .27)."""
         for number in self._evses if request.evse_id == 0 else [request.evse_id]:
-            if number in self._evses and self._evses[number].authorization is None:
+            if number in self._evses and self._sessions.is_free(self._evses[number]):
                 self._k.after(f"payment.web.{number}", request.timeout, partial(self._over, number))
                 self._k.cancel(f"payment.limits.{number}")
                 self._k.do(Indicate(evse_id=number, word="web_payment"))

@@ -11,6 +11,7 @@ from tests.station.blocks.transactions.managed_resumption import begin
 from tests.station.till import PAID, Till
 from tests.station.web_payments import PAID as PAID_ON_WEB
 from tests.station.web_payments import code_of, start, web
+from v2g_station.blocks.evse import Indicate
 from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested, RemoteStopRequested
 
 LED: dict[str, Any] = {"evses": (FIXED,), "managed": True}
@@ -65,6 +66,14 @@ def test_a_code_for_payment_is_shown_while_nobody_charges() -> None:
     assert code_of(found) is None
     end(found)
     assert code_of(found) is not None
+
+
+def test_a_payment_elsewhere_holds_no_evse_at_which_a_contract_charges() -> None:
+    """C25.FR.27: one for the station holds those that are free."""
+    found = web(evses=(FIXED, FIXED), managed=True)
+    begin(found, "a")
+    found.ask("NotifyWebPaymentStarted", evseId=0, timeout=60)
+    assert [each.evse_id for each in found.commands if isinstance(each, Indicate)] == [2]
 
 
 @pytest.mark.parametrize(("limit", "word"), [
