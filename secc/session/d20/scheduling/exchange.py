@@ -27,6 +27,7 @@ from v2g.iso15118.d20.prices import Algorithm
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine import signature
 from v2g.observe import Observe
+from v2g.units import LAST_MS
 
 # -- The vehicle's price offer for discharged energy: read and checked here, answered by the back end
 
@@ -35,6 +36,8 @@ def impossible(offer: EnergyOffer, vehicle: Vehicle, *, bidirectional: bool) -> 
     """Return the error in an offer, or empty."""
     if not bidirectional:
         return "energy is offered by a service without discharge"
+    if max(offer.power_from_s, offer.price_from_s) * 1000 > LAST_MS:
+        return "the offer begins after the year 9999"
     if any(each.duration_s < 1 for each in offer.powers) or any(each.duration_s < 1 for each in offer.prices):
         return "an interval of the offer has no duration"
     if any(each.power_w > vehicle.max_discharge_w for each in offer.powers):

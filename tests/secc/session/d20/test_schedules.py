@@ -413,18 +413,18 @@ def test_the_pay_for_discharge_stays_where_a_new_schedule_has_none() -> None:
 
 
 def offer(
-    power: float, seconds: int = 600, *, algorithm: str = "1-Power", currency: str = "EUR"
+    power: float, seconds: int = 600, *, algorithm: str = "1-Power", currency: str = "EUR", anchor: int = 0
 ) -> sched.EVEnergyOffer:
     rules = tuple(sched.EVPriceRule(energy_fee=number(0.2), power_range_start=number(n * 1000)) for n in range(2))
     return sched.EVEnergyOffer(
         ev_power_schedule=sched.EVPowerSchedule(
-            time_anchor=0,
+            time_anchor=anchor,
             ev_power_schedule_entries=sched.EVPowerScheduleEntryList(
                 ev_power_schedule_entry=(sched.EVPowerScheduleEntry(duration=seconds, power=number(power)),)
             ),
         ),
         ev_absolute_price_schedule=sched.EVAbsolutePriceSchedule(
-            time_anchor=0,
+            time_anchor=anchor,
             currency=currency,
             price_algorithm="urn:iso:std:iso:15118:-20:PriceAlgorithm:" + algorithm,
             ev_price_rule_stacks=sched.EVPriceRuleStackList(
@@ -443,9 +443,10 @@ def offer(
         (offer(-5_000, 0), 6, False),
         (offer(-5_000, algorithm="9-Mood"), 6, False),
         (offer(-5_000, currency="€"), 6, False),
+        (offer(-5_000, anchor=2**63), 6, False),  # of which no time of OCPP can be made
         (offer(-5_000), 2, False),
     ],
-    ids=["negative", "positive", "too_much", "no_time", "algorithm", "currency", "one_way_service"],
+    ids=["negative", "positive", "too_much", "no_time", "algorithm", "currency", "never", "one_way_service"],
 )
 def test_an_energy_offer_is_checked_and_passed_on(
     make_bench: MakeBench, made: sched.EVEnergyOffer, service: int, good: bool
