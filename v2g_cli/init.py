@@ -96,7 +96,10 @@ class InitFiles:
 
     def configure(self, path: Path, read: Callable[..., object], text: str) -> None:
         """Write the configuration of a program, once its `read` takes it. Raises ConfigError."""
-        read(text, name=str(path))
+        try:
+            read(text, name=str(path))
+        except ConfigError as error:
+            raise ConfigError(f"not written: {error}", hint=error.hint) from None
         self.write(path, text)
 
     def folder_for(self, data: Path | None, program: str) -> Path:
