@@ -52,6 +52,16 @@ def _rebuild_tables(connection: sa.Connection, found: str) -> None:
     for name in ("dispatch_course", "fleet_course"):  # whose power may be unknown since 0066
         if found < "0066" and there.has_table(name):
             _rebuild(connection, name)
+    if found < "0087" and there.has_table("direct_payments"):  # of two that began at an EVSE, the later is released
+        connection.exec_driver_sql("""
+            UPDATE direct_payments SET state = 'releasing', reason = 'somebody pays at this plug already'
+            WHERE state IN ('requested', 'pending', 'authorized') AND EXISTS (
+                SELECT 1 FROM direct_payments AS other
+                WHERE other.station_id = direct_payments.station_id AND other.evse_id = direct_payments.evse_id
+                AND other.state IN ('requested', 'pending', 'authorized', 'starting')
+                AND (other.state = 'starting' OR other.id < direct_payments.id)
+            )
+        """)
     objects = "ix_roaming_objects_"
     for name in ("ix_telemetry_pending_ev", f"{objects}owner_module_updated_ms_object_id",
                  f"{objects}module_about", f"{objects}module_alias"):  # fmt: skip

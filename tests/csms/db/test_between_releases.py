@@ -1,4 +1,4 @@
-"""Alerts of a database before revision 0046 stay, with when they were announced."""
+"""Rows of a database between two releases that today's tables would not hold as they are."""
 
 import pytest
 from sqlalchemy import text
@@ -31,4 +31,24 @@ def test_alerts_of_an_older_database_stay(owner_url: str) -> None:
         assert list(map(tuple, connection.execute(query))) == [
             ("CS1", "raised", 5, 1, True), ("CS2", "", None, 0, True)
         ]  # fmt: skip
+    store.close()
+
+
+PAYMENT = """INSERT INTO direct_payments VALUES
+ ({id}, 'CS1', 1, 'PAY{id}', 1, 0, 'EUR', '{state}', '', '', '', '', '', {id}, {id})"""
+
+
+@pytest.mark.requirement("R136")
+def test_of_two_payments_at_an_evse_the_later_is_released(owner_url: str) -> None:
+    store = Store(owner_url)
+    migrate(store.engine)
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("DROP INDEX ix_direct_payments_beginning")
+        for number, state in enumerate(("captured", "pending", "authorized"), 1):
+            connection.exec_driver_sql(PAYMENT.format(id=number, state=state))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0086'"))
+    migrate(store.engine)
+    with store.engine.begin() as connection:
+        states = connection.scalars(text("SELECT state FROM direct_payments ORDER BY id")).all()
+        assert states == ["captured", "pending", "releasing"]
     store.close()
