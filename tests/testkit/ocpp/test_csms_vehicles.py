@@ -58,7 +58,7 @@ FIRST: tuple[tuple[Version, Mutant], ...] = (
     ("2.0.1", Mutant("no plan is good", CALLRESULT, "NotifyEVChargingSchedule", REJECTED, "K_53 K_55")),
     ("2.0.1", Mutant("every plan is good", CALLRESULT, "NotifyEVChargingSchedule", put("status", "Accepted"), "K_55")),
     ("2.1", Mutant("no profile follows", CALL, "SetChargingProfile", None, "K_115 Q_102")),
-    ("2.1", Mutant("there are two schedules", CALL, "SetChargingProfile", _schedules(2), "K_115")),
+    ("2.1", Mutant("there are two schedules", CALL, "SetChargingProfile", _schedules(2), "K_113 K_115 K_117")),
     ("2.1", Mutant("all is allowed", CALLRESULT, "NotifyEVChargingNeeds", put("status", "Accepted"), "Q_103")),
 )
 LATER: tuple[tuple[Version, Mutant], ...] = (
