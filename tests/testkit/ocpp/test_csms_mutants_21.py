@@ -207,7 +207,13 @@ MUTANTS = (
     Mutant("terminals settle", CALL, "SetVariables", _by_the_terminal, "C_117 C_118"),
     Mutant("tokens are cached", CALLRESULT, "Authorize", put("idTokenInfo.cacheExpiryDateTime", _LATER), "C_103 C_104"),
     Mutant("credit is not needed", CALLRESULT, "Authorize", token_status("Accepted", "NoCredit"), "C_104"),
-    Mutant("profiles are not restored", CALL, "SetChargingProfile", _of_another_the_second_time(), "B_116 E_117"),
+    Mutant(
+        "profiles are not restored",
+        CALL,
+        "SetChargingProfile",
+        _of_another_the_second_time(),
+        "B_116 E_117 K_104 K_109",
+    ),
     Mutant("another message is triggered", CALL, "TriggerMessage", put("customTrigger", "Other"), "F_100"),
     Mutant("streams are refused", CALLRESULT, "OpenPeriodicEventStream", put("status", "Rejected"), "N_105"),
 )
