@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.station.bench import FIXED, Bench
-from tests.station.blocks.transactions.managed_resumption import begin, lead
+from tests.station.blocks.transactions.managed_resumption import begin, lead, records, show
 from tests.station.vehicles import V2X
 from v2g.ocpp.routes import Version
 from v2g_station.blocks.evse import VehicleAddress
@@ -100,6 +100,38 @@ def test_what_was_granted_to_a_vehicle_that_has_left_is_withdrawn() -> None:
     left(found)
     assert [each for each in found.commands if isinstance(each, RemoteStartExpired)] == [RemoteStartExpired(evse_id=1)]
     begin(found, "a", "")
+    assert found.expect("TransactionEvent", eventType="Started")["idToken"]["type"] == "NoAuthorization"
+
+
+def restarted() -> Bench:
+    """A charger whose transaction of a vehicle waits for that after a restart (E17)."""
+    found = bench(variables={"TxCtrlr.ResumptionTimeout": "300"}, version="2.1")
+    came(found)
+    begin(found, "a", "")
+    found.power_loss(away_s=30, same_boot=True)
+    found.run(found.station.resume(records(found)["a"], found.read(1), found.moment))
+    found.clear()
+    found.commands.clear()
+    came(found)
+    assert starts(found) == [("MacAddress", MAC)]
+    return found
+
+
+def test_after_a_restart_the_vehicle_charges_under_its_address() -> None:
+    found = restarted()
+    begin(found, "b", "")
+    found.expect("TransactionEvent", eventType="Ended", transactionInfo__transactionId="tx-a")
+    assert found.expect("TransactionEvent", eventType="Started")["idToken"] == {"idToken": MAC, "type": "MacAddress"}
+
+
+def test_a_vehicle_that_leaves_after_a_restart_leaves_nothing_to_the_next() -> None:
+    found = restarted()
+    left(found)
+    found.wait(16)
+    show(found, "Available")
+    found.expect("TransactionEvent", eventType="Ended", transactionInfo__transactionId="tx-a")
+    assert RemoteStartExpired(evse_id=1) in found.commands
+    begin(found, "b", "")
     assert found.expect("TransactionEvent", eventType="Started")["idToken"]["type"] == "NoAuthorization"
 
 

@@ -380,7 +380,7 @@ class Authorizer(FunctionalBlock):
         """
         evse = self._evses[fact.evse_id]
         self._vehicles.pop(evse.number, None)
-        found = self._sessions.driver(evse)
+        found = evse.authorization  # a transaction without one is of a session before this one
         if not fact.mac_address:
             if found is not None and found.id_token.type == _ADDRESS and evse.record is None:
                 self._sessions.end_authorization(evse, "StopAuthorized", "Local")  # for this vehicle, not for the next
@@ -394,7 +394,7 @@ class Authorizer(FunctionalBlock):
             if self._vehicles.get(evse.number) is not fact:
                 return
             del self._vehicles[evse.number]
-            if self.permits(evse, token, verdict):
+            if evse.authorization is None and self.fits(evse, token, verdict):
                 self._grant(evse, token, verdict)
 
         self.judge(token, decided)

@@ -124,7 +124,8 @@ class ManagedSessions(EvseSessions):
         if request.event_type == "Started":
             record, request, bound = self._granted(record, request)
         if request.event_type == "Ended":
-            self._evses[record.evse_id].authorization = None
+            if not self._k.planned(f"granted.{record.evse_id}"):  # else it is the next driver's
+                self._evses[record.evse_id].authorization = None
             self._release(record)
             self._k.forget("managed", record.reference)
         else:
@@ -194,9 +195,11 @@ class ManagedSessions(EvseSessions):
 
     def _poll(self, evse_id: int) -> None:
         """E17.FR.17."""
-        reference = self.waiting.get(evse_id)
+        reference, evse = self.waiting.get(evse_id), self._evses[evse_id]
         if reference is not None and self._shown.get(evse_id) == "Available":
             self._end_waiting(reference, "EVCommunicationLost", "EVDisconnected")
+            if evse.authorization is not None:
+                self._withdraw(evse)
 
     def rejoin(self, evse_id: int, reference: str, id_token: str) -> None:
         """Handle the start of a session: it continues the waiting transaction if the same contract pays, else ends it.
