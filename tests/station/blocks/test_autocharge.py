@@ -77,6 +77,16 @@ def test_a_card_is_taken_while_the_address_is_being_checked() -> None:
     found.expect("TransactionEvent", eventType="Started", idToken__idToken="TAG-1")
 
 
+def test_an_address_that_is_accepted_after_a_card_starts_nothing() -> None:
+    found = bench(answer=lambda _: None, variables={"AuthCtrlr.LocalPreAuthorize": "true"})
+    entry = {"idToken": {"idToken": "TAG-1", "type": "ISO14443"}, **ACCEPTED}
+    found.ask("SendLocalList", versionNumber=1, updateType="Full", localAuthorizationList=[entry])
+    came(found)
+    found.present("TAG-1")
+    found.answer_late("Authorize", **ACCEPTED)
+    assert starts(found) == [("ISO14443", "TAG-1")]
+
+
 @pytest.mark.parametrize("then", [left, lambda found: came(found, OTHER)], ids=["nobody", "another"])
 def test_a_late_answer_is_not_for_the_next_vehicle(then: Callable[[Bench], None]) -> None:
     found = bench()
