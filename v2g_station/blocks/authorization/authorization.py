@@ -281,8 +281,8 @@ class Authorizer(FunctionalBlock):
 
     def holder(self, id_token: IdToken) -> Evse | None:
         """Return the EVSE that an identifier is authorized for."""
-        found = (e for e in self._evses.values() if e.authorization and same(e.authorization.id_token, id_token))
-        return next(found, None)
+        running = self._running(self._evses.values())
+        return next((evse for evse, driver in running if same(driver.id_token, id_token)), None)
 
     def awaits(self, id_token: IdToken) -> bool:
         """Return whether an identifier is authorized and waits for a plug."""
@@ -291,8 +291,8 @@ class Authorizer(FunctionalBlock):
     def let_go(self, id_token: IdToken) -> None:
         """End the authorization of an identifier (E07)."""
         evse = self.holder(id_token)
-        if evse is not None and evse.authorization is not None:
-            self._stop(evse, evse.authorization.id_token)
+        if evse is not None:
+            self._stop(evse, id_token)
         elif self.awaits(id_token):
             self._k.cancel("authorization.floating")
             self._wait_for(None)

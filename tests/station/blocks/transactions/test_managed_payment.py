@@ -7,7 +7,7 @@ import pytest
 
 from tests.station.bench import FIXED, Bench
 from tests.station.blocks.transactions.managed_payment import end
-from tests.station.blocks.transactions.managed_resumption import begin
+from tests.station.blocks.transactions.managed_resumption import begin, records
 from tests.station.till import PAID, Till
 from tests.station.web_payments import PAID as PAID_ON_WEB
 from tests.station.web_payments import code_of, start, web
@@ -129,6 +129,20 @@ def test_a_card_pays_for_a_session() -> None:
     end(found)
     till.serve(found)
     assert found.expect("NotifySettlement", status="Settled")["settlementAmount"] == 12.0
+    assert till.state() == "taken"
+
+
+def test_a_card_ends_what_it_pays_after_a_restart() -> None:
+    """C20, E17."""
+    till = Till(cost=12.0)
+    found = till.open(**LED, variables={"TxCtrlr.ResumptionTimeout": "300"})
+    till.present(found)
+    begin(found, "a", emaid="")
+    found.power_loss(away_s=30, same_boot=True)
+    found.run(found.station.resume(records(found)["a"], found.read(1), found.moment))
+    till.present(found)
+    till.serve(found)
+    found.expect("TransactionEvent", eventType="Ended", triggerReason="StopAuthorized")
     assert till.state() == "taken"
 
 
