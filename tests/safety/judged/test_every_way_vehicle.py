@@ -157,7 +157,7 @@ def waits_for_ever(patch: pytest.MonkeyPatch) -> None:
 
 
 def is_deaf_to_the_end(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(session, "wanted_end", lambda status, choice: None)
+    patch.setattr(session, "wanted_end", lambda status, choice, context: None)
 
 
 def draws_on(patch: pytest.MonkeyPatch) -> None:
