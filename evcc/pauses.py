@@ -56,7 +56,7 @@ class PauseFile:
         self._path, self._observe, self._keys = path, observe, keys
 
     def save(self, resume: Paused, battery: BatteryState) -> StoredPause:
-        """Store a session; it is on disk when this returns, unless that fails: then a restart forgets it."""
+        """Store a session; it is on disk when this returns, unless that fails: then a restart does not know it."""
         stored = StoredPause(
             resume=resume if isinstance(resume, Resume) else None,
             resume_2=resume if isinstance(resume, PausedSession) else None,

@@ -212,7 +212,8 @@ class LocalCosts(FunctionalBlock):
 
     def _ended(self, evse: Evse, record: TransactionRecord) -> None:
         self._unmark(record.transaction_id)
-        self._tariffs.show_default(evse.number)
+        if evse.record is None:  # else the next one has shown its own
+            self._tariffs.show_default(evse.number)
         self._tariffs.let_go(IdToken(id_token=record.id_token, type=record.id_token_type))
 
     # -- tariff changes

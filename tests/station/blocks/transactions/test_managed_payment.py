@@ -8,10 +8,12 @@ import pytest
 from tests.station.bench import FIXED, Bench
 from tests.station.blocks.transactions.managed_payment import end
 from tests.station.blocks.transactions.managed_resumption import begin, records
+from tests.station.tariffs import authorizes, station, tariff
 from tests.station.till import PAID, Till
 from tests.station.web_payments import PAID as PAID_ON_WEB
 from tests.station.web_payments import code_of, start, web
-from v2g_station.blocks.evse import Indicate
+from v2g_station.blocks.cost.tariffs import ShowTariff
+from v2g_station.blocks.evse import ContractPresented, Indicate
 from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested, RemoteStopRequested
 
 LED: dict[str, Any] = {"evses": (FIXED,), "managed": True}
@@ -113,6 +115,18 @@ def test_the_limits_of_a_session_are_not_those_of_the_next(limited: str) -> None
     found.wait(10)
     stopped = [each.reference for each in found.commands if isinstance(each, RemoteStopRequested)]
     assert stopped == (["b"] if limited == "b" else [])
+
+
+def test_the_tariff_of_a_session_stays_on_display_when_the_one_before_ends() -> None:
+    """I08.FR.04."""
+    found = station(tariff(description=[{"format": "UTF8", "content": "for all"}]), **LED)
+    begin(found, "a")
+    authorizes(found, tariff("OWN", description=[{"format": "UTF8", "content": "for you"}]))
+    found.fact(ContractPresented(evse_id=1, emaid="DEV2GC00000001", locally_valid=True))
+    begin(found, "b", "DEV2GC00000001")
+    for text in ("for you", "for all"):
+        end(found)
+        assert last(found, ShowTariff).text == text
 
 
 def test_a_card_pays_for_a_session() -> None:
