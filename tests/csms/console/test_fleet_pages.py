@@ -58,7 +58,7 @@ async def test_a_site_and_a_session_show_which_limit_binds(ask: ApiClient) -> No
     ada = await employ(ask, "ada", Role.VIEWER)
     assert "63.0, 63.0, 63.0 48.1, 11.5" in text_of(await ada.get("/console/sites"))
     page = text_of(await ada.get("/console/sites/depot"))
-    assert re.search(r"feeder depot/main import 63.0, 63.0, 63.0 A fuse always 7.2.kW 52.6 A \(L1\)", page)
+    assert re.search(r"feeder depot/main import 63.0 / 63.0 / 63.0 A fuse always 7.2.kW 52.6 A \(L1\)", page)
     assert re.search(r"Limit from outside EMS 9.0.kW binds", page)
     assert re.search(
         r"Limit from outside EMS 9.0.kW binds", text_of(await ada.get(f"/console/sessions/{STATION}/{charging.id}"))
