@@ -126,7 +126,7 @@ class StationCore:
         book = ReservationBook(kernel, evses)
         self.availability = availability = Availability(shared, book)
         self.reservations = Reservations(shared, book, availability)
-        self.web_payments = WebPayments(shared, availability, self.reservations, managed=managed)
+        self.web_payments = WebPayments(shared, availability, self.reservations)
         self.cache = Cache(kernel)
         self.local_list = LocalAuthorizationList(kernel)
         self.authorizer = Authorizer(shared, self.cache, self.local_list, self.reservations, self.web_payments)

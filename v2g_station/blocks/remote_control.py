@@ -101,7 +101,7 @@ class RemoteControl(FunctionalBlock):
 
         def decided(verdict: TokenVerdict) -> None:
             verdict = replace(verdict, group=verdict.group or found.group)
-            if not (self._sessions.is_free(evse) and self._authorizer.permits(evse, found.id_token, verdict)):
+            if not self._authorizer.permits(evse, found.id_token, verdict):
                 self._k.note("remote_start_refused", evse_id=evse.number)
                 return
             _, reservation = self._authorizer.usable(evse, found.id_token, verdict.group)

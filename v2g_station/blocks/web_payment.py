@@ -50,11 +50,9 @@ class WebPaymentRequested(Fact, frozen=True, kw_only=True):
 class WebPayments(FunctionalBlock):
     """The web payments of one station."""
 
-    def __init__(
-        self, shared: Shared, availability: Availability, reservations: Reservations, *, managed: bool = False
-    ) -> None:
+    def __init__(self, shared: Shared, availability: Availability, reservations: Reservations) -> None:
         super().__init__(shared)
-        self._reservations, self._managed = reservations, managed
+        self._reservations = reservations
         self._requests: dict[int, TransactionLimit] = {}
         self._shown: dict[int, str] = {}
         self.answers: dict[str, Handler] = {"NotifyWebPaymentStarted": self._payment_started}
@@ -101,8 +99,7 @@ class WebPayments(FunctionalBlock):
 
     def may_begin(self, evse: Evse) -> bool:
         """Return whether a driver identified only by a payment could charge at an EVSE."""
-        in_use = self._managed and evse.record is not None
-        free = not in_use and not self.is_paying(evse.number)
+        free = self._sessions.is_free(evse) and not self.is_paying(evse.number)
         return free and self._reservations.usable(evse, NO_AUTHORIZATION, None)[0]
 
     def _payment_started(self, request: NotifyWebPaymentStartedRequest) -> Message:
@@ -140,7 +137,7 @@ class WebPayments(FunctionalBlock):
 
     def _show(self) -> None:
         """Display the current codes, and schedule the change of their passwords (C25.FR.01)."""
-        for number in [n for n in self._requests if n and self._evses[n].authorization is not None]:
+        for number in [n for n in self._requests if n and not self._sessions.is_free(self._evses[n])]:
             self._forget(number)  # another driver was faster
         wanted = self._codes()
         quality = self._k.model.text(_PREFIX + "QRCodeQuality") if wanted else "Medium"
@@ -164,7 +161,7 @@ class WebPayments(FunctionalBlock):
         )
         interval_ms = code.validity_s * 1000
         self._k.at_utc("payment.codes", (self._k.utc_ms // interval_ms + 1) * interval_ms, self._show)
-        free = [evse for evse in self._evses.values() if evse.authorization is None and self.may_begin(evse)]
+        free = [evse for evse in self._evses.values() if self.may_begin(evse)]
         each = "{evse}" in template or "{roamingevseid}" in template or len(self._evses) == 1
         numbers = {evse.number if each else 0: evse for evse in free}
         return {

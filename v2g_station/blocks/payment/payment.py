@@ -128,8 +128,7 @@ class CardPayments(FunctionalBlock):
             return False  # the authorization could not be confirmed
         chosen = [evse for evse in self._evses.values() if evse_id in (None, evse.number)]
         return any(
-            evse.authorization is None
-            and evse.asking is None
+            evse.asking is None
             and self._web_payments.may_begin(evse)
             and not (evse.record is not None and bool(self._book.of(evse.record.transaction_id)))
             for evse in chosen
