@@ -125,7 +125,7 @@ class TransactionRecord(msgspec.Struct, frozen=True, kw_only=True):
     seen_ms: int = 0
     """When it was last known to be active."""
     begin: MeterSample | None = None
-    """The first reading, for the Ended event."""
+    """The first reading: for the Ended event, and for limits of energy."""
     stop_mwh: int | None = None
     """Import register at which energy stops (MaxEnergyOnInvalidId)."""
     limit: ocpp.TransactionLimit | None = None
@@ -148,8 +148,9 @@ def start(
     """Return the Started event of a new record; it contains the authorised identifier (E01.FR.10) and the used
     reservation (H03.FR.09). `measurands` selects what is reported of the sample, here and below; None: the ordinary
     ones."""
+    begin = None if sample is None else msgspec.structs.replace(sample, signed=())
     return event(
-        _measured(record, sample),
+        _measured(msgspec.structs.replace(record, begin=begin), sample),
         "Started",
         utc_ms,
         trigger=trigger,

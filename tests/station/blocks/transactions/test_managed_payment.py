@@ -7,7 +7,7 @@ import pytest
 
 from tests.station.bench import FIXED, Bench
 from tests.station.blocks.transactions.managed_payment import end
-from tests.station.blocks.transactions.managed_resumption import begin, records
+from tests.station.blocks.transactions.managed_resumption import begin, lead, records
 from tests.station.tariffs import authorizes, station, tariff
 from tests.station.till import PAID, Till
 from tests.station.web_payments import PAID as PAID_ON_WEB
@@ -115,6 +115,31 @@ def test_the_limits_of_a_session_are_not_those_of_the_next(limited: str) -> None
     found.wait(10)
     stopped = [each.reference for each in found.commands if isinstance(each, RemoteStopRequested)]
     assert stopped == (["b"] if limited == "b" else [])
+
+
+@pytest.mark.parametrize("after", ["the end of the one before", "a restart"])
+def test_a_limit_of_energy_counts_from_the_begin(after: str) -> None:
+    """E16.FR.05: whatever a session has charged before."""
+    found = Bench("2.1", **LED, variables={"TxCtrlr.ResumptionTimeout": "300"})
+    begin(found, "a")
+    found.answers["TransactionEvent"] = lambda _: {"transactionLimit": {"maxEnergy": 100.0}}
+    if after == "a restart":
+        end(found)
+    begin(found, "b")
+    found.meter_mwh[1] += 80_000
+    lead(found, lambda sessions: sessions.progress("b", "MeterValuePeriodic", sample=found.read(1)))
+    if after == "a restart":
+        found.power_loss(away_s=30, same_boot=True)
+        found.run(found.station.resume(records(found)["b"], found.read(1), found.moment))
+        begin(found, "c")
+    else:
+        end(found)
+    found.wait(10)
+    assert last(found, RemoteStopRequested) is None
+    found.meter_mwh[1] += 20_000
+    found.wait(10)
+    stopped = last(found, RemoteStopRequested)
+    assert stopped == RemoteStopRequested(reference="c" if after == "a restart" else "b", cause="energy_limit")
 
 
 def test_the_tariff_of_a_session_stays_on_display_when_the_one_before_ends() -> None:
