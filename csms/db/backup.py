@@ -26,6 +26,7 @@ from csms.db.group_commit import as_store_error
 from csms.db.schema import metadata
 from csms.db.sqlite import READS
 from csms.db.store import HEAD, OLDEST, migrate, open_engine, revision_of
+from csms.telemetry.tables import VALUES
 from v2g import typed_json
 from v2g.errors import CodecError, RefusedError, StoreError
 
@@ -155,10 +156,13 @@ def restore(url: str, source: Path) -> int:
                             reason="not_empty",
                             hint="give the configuration another data_dir, or store_url",
                         )
+                if header.revision < HEAD:  # rows of before may be twice where one is unique now
+                    for index in (index for each in metadata.sorted_tables for index in each.indexes):
+                        index.drop(connection)
                 rows = _read(connection, file)
                 older = text("UPDATE alembic_version SET version_num = :revision")
                 connection.execute(older, {"revision": header.revision})
-        migrate(engine)  # what rows of before lack
+        migrate(engine)  # what rows of before lack, and the indices
     except SQLAlchemyError as error:
         raise as_store_error(error) from error
     except (EOFError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError) as error:
@@ -217,6 +221,9 @@ def _read(connection: Connection, file: gzip.GzipFile) -> int:
                 if line.name not in metadata.tables:
                     raise CodecError(f"unknown table {line.name[:50]!r} in the backup")
                 current = line
+                if line.name == "telemetry":
+                    for name in sorted({*VALUES.values()}.difference(line.columns)):  # a migration fills it
+                        connection.exec_driver_sql(f"ALTER TABLE telemetry DROP COLUMN {name}")
             case Rows():
                 if current is None:
                     raise CodecError("the backup is damaged: rows before a table")
@@ -235,7 +242,7 @@ def _read(connection: Connection, file: gzip.GzipFile) -> int:
                         content[place] = bool(content[place]) if content[place] is not None else None
                     if connection.dialect.name == "postgresql":  # which has no U+0000
                         content = [each.replace("\0", "\ufffd") if isinstance(each, str) else each for each in content]
-                    values.append(dict(zip(current.columns, content, strict=True)))
+                    values.append(dict(zip(map(_name, current.columns), content, strict=True)))
                 if current.name == "telemetry_aggregates" and "sealed" not in current.columns:  # of 0.2.0
                     values = [each | {"sealed": not each["document"].startswith(b"{")} for each in values]
                 if values:
@@ -244,6 +251,10 @@ def _read(connection: Connection, file: gzip.GzipFile) -> int:
                 rows += len(line.rows)
         digest.update(encoded)
     raise CodecError("the backup is truncated")
+
+
+def _name(column_: str) -> str:
+    return "announced" if column_ == "told" else column_  # of alerts, up to 0045
 
 
 def _has_rows(connection: Connection, each: Table) -> bool:

@@ -13,6 +13,9 @@ _WORDS: Final = {
     "postgresql": {"ID": "BIGSERIAL", "REF": "BIGINT", "AUTO": "", "BLOB": "BYTEA", "FALSE": "false", "TRUE": "true"},
 }
 
+PAYMENT: Final = """INSERT INTO direct_payments VALUES
+ ({id}, 'CS1', 1, 'PAY{id}', 1, 0, 'EUR', '{state}', '', '', '', '', '', {id}, {id})"""
+
 
 def make_0_2_0(engine: Engine) -> None:
     """Make the tables of release 0.2.0 in an empty database."""

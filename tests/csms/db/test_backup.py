@@ -2,21 +2,26 @@
 
 import asyncio
 import gzip
+import hashlib
+import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, inspect, select, text
 
+from csms.alerts.tables import alerts
 from csms.db.backup import backup, restore
 from csms.db.schema import metadata
-from csms.db.store import HEAD, Store
+from csms.db.store import HEAD, Store, revision_of
 from csms.remote_control.store import data_transfers
 from csms.stations import store as stations
 from csms.telemetry.tables import telemetry
 from csms.transactions.events import add_events
 from tests.csms.databases import Cluster, Databases
 from tests.csms.db.events import add_document, arrival, found_as
+from tests.csms.db.older import PAYMENT
 from v2g.errors import CodecError, RefusedError, StoreError
 
 
@@ -135,6 +140,52 @@ def test_a_backup_of_a_later_version_is_refused_by_that_name(sqlite_databases: D
     (tmp_path / "later").write_bytes(gzip.compress(header.replace(HEAD.encode(), b"9999") + b"".join(lines)))
     with pytest.raises(RefusedError, match="revision 9999"):
         restore(f"sqlite:///{tmp_path}/restored.sqlite3", tmp_path / "later")
+
+
+@pytest.mark.requirement("R136")
+def test_a_backup_of_an_earlier_version_is_migrated(
+    store: Store, store_url: str, empty_url: str, tmp_path: Path
+) -> None:
+    """Its names of columns, rows that are unique now, and values of signals that had no column yet."""
+    document = b'{"signals": {"motor.speed": 7}}'
+    row = {"ev": "E", "boot": 1, "seq": 2, "at_ms": 3, "received_ms": 4, "digest": b"", "document": document}
+    store.do(lambda connection: connection.execute(insert(telemetry).values(**row)))
+    for number, state in enumerate(("pending", "captured"), 1):
+        store.do(lambda c, *of: c.exec_driver_sql(PAYMENT.format(id=of[0], state=of[1])), number, state)
+    names = ("subject_kind", "subject", "kind", "severity", "acknowledged_by", "note")
+    alert = dict.fromkeys(names, "") | {"raised_ms": 5, "changed_ms": 6, "count": 1, "announced": "raised"}
+    store.do(lambda connection: connection.execute(insert(alerts).values(**alert, evidence=b"")))
+    backup(store_url, tmp_path / "file")
+    lines = [json.loads(line) for line in gzip.decompress((tmp_path / "file").read_bytes()).splitlines()]
+    lines[0]["revision"] = "0045"
+    for table, rows in pairwise(lines):
+        if table.get("name") == "telemetry":
+            place = table["columns"].index("motor_speed")
+            for each in (table["columns"], *rows["rows"]):
+                del each[place]
+        elif table.get("name") == "direct_payments":
+            rows["rows"] = [["authorized" if each == "captured" else each for each in row] for row in rows["rows"]]
+        elif table.get("name") == "alerts":
+            table["columns"] = ["told" if each == "announced" else each for each in table["columns"]]
+    *whole, end = [json.dumps(each).encode() + b"\n" for each in lines]
+    digest = lines[-1]["sha256"].encode()
+    end = end.replace(digest, hashlib.sha256(b"".join(whole)).hexdigest().encode())
+    (tmp_path / "earlier").write_bytes(gzip.compress(b"".join([*whole, end])))
+    restore(empty_url, tmp_path / "earlier")
+    restored = Store(empty_url)
+    for query, found in (
+        ("SELECT motor_speed FROM telemetry", [7.0]),
+        ("SELECT state FROM direct_payments ORDER BY id", ["pending", "releasing"]),
+        ("SELECT announced_ms FROM alerts WHERE announced = 'raised'", [5]),
+    ):
+        assert restored.do(lambda connection, query: list(connection.scalars(text(query))), query) == found
+    assert restored.do(revision_of) == HEAD
+    indices, there = (
+        {index.name for table in metadata.sorted_tables for index in table.indexes},
+        inspect(restored.engine),
+    )
+    assert {index["name"] for table in metadata.tables for index in there.get_indexes(table)} >= indices
+    restored.close()
 
 
 def test_nobody_else_reads_a_database_that_store_url_names(sqlite_databases: Databases, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import text
 
 from csms.db.store import Store, migrate
+from tests.csms.db.older import PAYMENT
 
 OLDER = """CREATE TABLE alerts (id INTEGER PRIMARY KEY, subject_kind VARCHAR(16) NOT NULL, subject VARCHAR(64) NOT NULL,
  kind VARCHAR(64) NOT NULL, severity VARCHAR(8) NOT NULL, raised_ms BIGINT NOT NULL, changed_ms BIGINT NOT NULL,
@@ -32,10 +33,6 @@ def test_alerts_of_an_older_database_stay(owner_url: str) -> None:
             ("CS1", "raised", 5, 1, True), ("CS2", "", None, 0, True)
         ]  # fmt: skip
     store.close()
-
-
-PAYMENT = """INSERT INTO direct_payments VALUES
- ({id}, 'CS1', 1, 'PAY{id}', 1, 0, 'EUR', '{state}', '', '', '', '', '', {id}, {id})"""
 
 
 @pytest.mark.requirement("R136")
