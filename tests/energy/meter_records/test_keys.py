@@ -3,8 +3,10 @@
 import base64
 import contextlib
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
@@ -48,6 +50,16 @@ def test_a_key_is_the_same_in_every_form(key: ec.EllipticCurvePrivateKey) -> Non
     point = public.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
     for text in forms(der_of(public), point):
         assert read_key(text) == key_of(public), text
+
+
+def test_a_certificate_stands_for_its_key_in_every_form() -> None:
+    key, name, begin = KEYS[2], x509.Name([]), datetime(2026, 1, 1, tzinfo=UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, begin, begin + timedelta(days=1))
+    certificate = made.sign(key, hashes.SHA256())
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
+    for text in (pem, pem * 2, der.hex(), base64.b64encode(der).decode(), base64.b64encode(pem.encode()).decode()):
+        assert read_key(text) == key_of(key.public_key()), text
 
 
 @pytest.mark.parametrize("key", KEYS, ids=[each.curve.name for each in KEYS])

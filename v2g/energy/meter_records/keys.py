@@ -115,8 +115,9 @@ class MeterKey(msgspec.Struct, frozen=True):
 
 
 def read_key(written: str) -> MeterKey:
-    """Return a key from base64, base32 or hex of DER or of a point, from PEM, also of its certificate or chain, and
-    from OCPP's `oca:base16:asn1:` and `oca:base64:asn1:`, themselves in base64 or not. Raises CodecError.
+    """Return a key from base64, base32 or hex of DER, also of its certificate, or of a point, from PEM, also of its
+    certificate or chain, and from OCPP's `oca:base16:asn1:` and `oca:base64:asn1:`, themselves in base64 or not. Raises
+    CodecError.
     """
     if len(written) > _MOST_TEXT:
         raise CodecError(f"a meter's public key of {len(written)} characters")
@@ -169,14 +170,8 @@ def _key(octets: bytes) -> MeterKey | None:
         if octets.startswith(start):
             return _on_its_curve(octets[len(start) :], (_SECP192K1,))
     if octets[:1] == b"\x30" or b"-----BEGIN" in octets:
-        key: object
         try:
-            if b"-----BEGIN CERTIFICATE-----" in octets:
-                key = x509.load_pem_x509_certificate(octets).public_key()
-            elif octets[:1] == b"\x30":
-                key = serialization.load_der_public_key(octets)
-            else:
-                key = serialization.load_pem_public_key(octets)
+            key = _public_key(octets)
         except (ValueError, UnsupportedAlgorithm) as error:
             raise CodecError(str(error)) from None
         if not isinstance(key, ec.EllipticCurvePublicKey):
@@ -185,6 +180,17 @@ def _key(octets: bytes) -> MeterKey | None:
             raise CodecError(f"the curve {key.curve.name} signs no meter's readings")
         return key_of(key)
     return _on_its_curve(octets if len(octets) % 2 else b"\x04" + octets, SIZES)  # else x and y alone
+
+
+def _public_key(octets: bytes) -> object:
+    """Return the key of a certificate, else of PEM or DER. Raises ValueError, UnsupportedAlgorithm."""
+    if b"-----BEGIN CERTIFICATE-----" in octets:
+        return x509.load_pem_x509_certificate(octets).public_key()
+    if octets[:1] != b"\x30":
+        return serialization.load_pem_public_key(octets)
+    with suppress(ValueError):
+        return x509.load_der_x509_certificate(octets).public_key()
+    return serialization.load_der_public_key(octets)
 
 
 def key_of(key: ec.EllipticCurvePublicKey) -> MeterKey:
