@@ -307,15 +307,14 @@ def migrate(engine: Engine) -> None:
     It gets a column for each known signal of telemetry, also of those that are newer than its revision.
     """
     with engine.connect().execution_options(**{READS: True}) as connection:
-        found = revision_of(connection)
-        if found == HEAD and not _missing_signals(connection):
-            return
-        if found is not None and _oldest_reader(connection, found) <= HEAD < found:
+        if _is_usable(connection, revision_of(connection)):
             return
     with engine.begin() as connection:  # of SQLite this takes the lock: another program may have been faster
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATING})
         found = revision_of(connection)
+        if _is_usable(connection, found):  # since another node, also a newer one, has migrated it
+            return
         if found is not None and found < OLDEST:
             raise StoreError(
                 f"the database is of revision {found}, which is older than release 0.2.0",
@@ -343,6 +342,16 @@ def migrate(engine: Engine) -> None:
         connection.execute(text("UPDATE alembic_version SET oldest_reader = :oldest"), {"oldest": READABLE_BY})
 
 
+def _is_usable(connection: Connection, found: str | None) -> bool:
+    """Return whether this program works with a database of the revision `found` as it is."""
+    if found is None or found < HEAD:
+        return False
+    if found == HEAD:
+        return not _missing_signals(connection)
+    said: str | None = connection.execute(text("SELECT oldest_reader FROM alembic_version")).scalar()
+    return said is not None and said <= HEAD
+
+
 def _missing_signals(connection: Connection) -> list[str]:
     """Return the signals without a column."""
     there = {each["name"] for each in inspect(connection).get_columns("telemetry")}
@@ -361,14 +370,6 @@ def _add_signal(connection: Connection, signal: str) -> None:
         value = "json_extract(CAST(document AS TEXT), :path)"
         path = f'$.signals."{signal}"'
         connection.execute(text(f"UPDATE telemetry SET {column} = {value} WHERE present IS NULL"), {"path": path})  # noqa: S608 - ours
-
-
-def _oldest_reader(connection: Connection, found: str) -> str:
-    """Return the oldest HEAD whose program works with a database of the revision `found`."""
-    if found <= HEAD:
-        return found
-    said: str | None = connection.execute(text("SELECT oldest_reader FROM alembic_version")).scalar()
-    return said or found
 
 
 def shut_out(url: str, data_dir: Path) -> str:

@@ -132,6 +132,22 @@ def test_a_database_that_a_newer_program_only_added_to_is_used_and_left_as_it_is
     store.close()
 
 
+def test_a_newer_node_may_migrate_while_an_older_one_waits_for_its_turn(postgresql_databases: Databases) -> None:
+    url = postgresql_databases.create(owner=True)
+    store, engine = Store(url), open_engine(url)
+    store.do(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '0096'")))
+
+    def another_was_faster(connection: Connection) -> None:
+        if not connection.get_execution_options().get(sqlite.READS):
+            of_newer(store, HEAD)
+
+    event.listen(engine, "begin", another_was_faster)
+    migrate(engine)
+    with engine.connect().execution_options(**{sqlite.READS: True}) as connection:
+        assert connection.execute(text("SELECT * FROM alembic_version")).one() == ("9999", HEAD)
+    engine.dispose()
+
+
 @pytest.mark.some(1)
 @pytest.mark.requirement("R135")
 @pytest.mark.parametrize("revision", ["0058", None, READABLE_BY])
