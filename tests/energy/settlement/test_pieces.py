@@ -167,5 +167,5 @@ def test_a_zone_has_a_name_or_an_offset(name: str, hours: float) -> None:
 
 @pytest.mark.parametrize("name", ["Mars/Base", "+99:99", "-", "", "../UTC"])
 def test_what_is_neither_is_no_zone(name: str) -> None:
-    with pytest.raises(ValueError, match=r"unknown time zone|Invalid isoformat|offset"):
+    with pytest.raises(ValueError, match="unknown time zone"):
         zone_of(name)

@@ -81,13 +81,13 @@ def zone_of(name: str) -> tzinfo:
     """
     if name == "UTC":
         return UTC
-    if name[:1] in ("+", "-"):
-        offset = datetime.fromisoformat(f"2000-01-01T00:00:00{name}").tzinfo  # ValueError if it is not an offset
-        assert offset is not None
-        return offset
-    from zoneinfo import ZoneInfo  # slow to load
-
     try:
+        if name[:1] in ("+", "-"):
+            offset = datetime.fromisoformat(f"2000-01-01T00:00:00{name}").tzinfo
+            assert offset is not None
+            return offset
+        from zoneinfo import ZoneInfo  # slow to load
+
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         raise ValueError(f"unknown time zone {name!r}") from None
