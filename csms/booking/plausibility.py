@@ -781,13 +781,16 @@ def _registers(imports: Sequence[Point], exports: Sequence[Point], span: tuple[i
 
 
 def _resolution_mwh(samples: Iterable[Sample]) -> int:
-    """Return the resolution of a register by its finest reading, mWh, at most 1 kWh.
+    """Return the resolution of a register by its finest reading in kWh, mWh, at most 1 kWh: its begin and end may be in
+    Wh beside those (OCPP 1.6).
 
     One in Wh shows each, unless all of some readings are tens, hundreds or thousands: its station multiplies.
     """
-    shown = [(each.unit, reading) for each in samples if (reading := watt_hours(each))]
-    finest = min((int(reading.normalize().as_tuple().exponent) for _, reading in shown), default=0)
-    if all(unit != "kWh" for unit, _ in shown) and (finest <= 0 or len(shown) < _FEW_READINGS):
+    shown = [(each.unit, watt_hours(each)) for each in samples]
+    in_kwh = [reading for unit, reading in shown if unit == "kWh"]
+    readings = [each for each in in_kwh or (reading for _, reading in shown) if each]
+    finest = min((int(each.normalize().as_tuple().exponent) for each in readings), default=3)
+    if not in_kwh and (finest <= 0 or len(readings) < _FEW_READINGS):
         return 0
     return int(Decimal(1000).scaleb(max(-3, min(3, finest))))
 

@@ -280,6 +280,28 @@ def test_a_step_without_decimals_is_1_kwh() -> None:
 
 
 @together(
+    ("begin", "values", "found"),
+    [
+        ("12345", ("12.3", "12.4", "12.6"), []),
+        ("12345", ("12.34", "12.45", "12.60"), []),
+        ("12345", ("12.33", "12.45", "12.60"), ["fall"]),
+        ("700", ("0", "0", "1"), []),
+        ("700", ("0", "0", "0"), []),
+    ],
+)
+def test_a_register_in_kwh_may_begin_and_end_in_wh(begin: str, values: tuple[str, ...], found: list[str]) -> None:
+    """As OCPP 1.6 has it, whose meterStart and meterStop are in Wh, while a station rounds its MeterValues down."""
+    first, *between = in_kwh("0", *values)
+    last = len(between) * MINUTE + MINUTE
+    events = [
+        msgspec.structs.replace(first, samples=(reading(0, begin, context=BEGIN),)),
+        *(msgspec.structs.replace(each, kind="Updated") for each in between),
+        heard(len(values) + 1, "Ended", last, reading(last, int(begin) + 335, context=END)),
+    ]
+    assert reasons(judged(*events))[:1] == found
+
+
+@together(
     ("values", "found"),
     [
         ((1000, 1100, 1100, 1200, 1200), []),
