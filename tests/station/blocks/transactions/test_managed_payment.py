@@ -12,9 +12,11 @@ from tests.station.tariffs import authorizes, station, tariff
 from tests.station.till import PAID, Till
 from tests.station.web_payments import PAID as PAID_ON_WEB
 from tests.station.web_payments import code_of, start, web
+from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g_station.blocks.cost.tariffs import ShowTariff
 from v2g_station.blocks.evse import ContractPresented, Indicate
 from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested, RemoteStopRequested
+from v2g_station.blocks.web_payment import WebPaymentRequested
 
 LED: dict[str, Any] = {"evses": (FIXED,), "managed": True}
 
@@ -76,6 +78,14 @@ def test_a_payment_elsewhere_holds_no_evse_at_which_a_contract_charges() -> None
     begin(found, "a")
     found.ask("NotifyWebPaymentStarted", evseId=0, timeout=60)
     assert [each.evse_id for each in found.commands if isinstance(each, Indicate)] == [2]
+
+
+def test_what_somebody_chose_is_not_forced_on_the_next_after_a_contract() -> None:
+    found = web(evses=(FIXED,), managed=True)
+    found.fact(WebPaymentRequested(evse_id=1, limit=TransactionLimit(max_time=60)))
+    begin(found, "a")
+    end(found)
+    assert "maxtime" not in str(code_of(found))
 
 
 @pytest.mark.parametrize(("limit", "word"), [
