@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import ssl
 import sys
 from datetime import UTC, datetime, timedelta
 
@@ -60,6 +61,10 @@ def test_a_certificate_stands_for_its_key_in_every_form() -> None:
     pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
     for text in (pem, pem * 2, der.hex(), base64.b64encode(der).decode(), base64.b64encode(pem.encode()).decode()):
         assert read_key(text) == key_of(key.public_key()), text
+    wrong = der.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020107"))  # a version that X.509 has not
+    for text in (wrong.hex(), ssl.DER_cert_to_PEM_cert(wrong), pem.replace("M", "?")):
+        with pytest.raises(CodecError, match="not a meter's public key"):
+            read_key(text)
 
 
 @pytest.mark.parametrize("key", KEYS, ids=[each.curve.name for each in KEYS])

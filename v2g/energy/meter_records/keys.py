@@ -11,14 +11,14 @@ from contextlib import suppress
 from typing import Final, Literal
 
 import msgspec
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from v2g.errors import CodecError, RecordError
+from v2g.errors import CertificateError, CodecError, RecordError
 from v2g.extras import to_install
+from v2g.pki.certificates import chain_from_pem, load_certificate
 
 HashName = Literal["SHA256", "SHA384", "SHA512"]
 
@@ -172,7 +172,7 @@ def _key(octets: bytes) -> MeterKey | None:
     if octets[:1] == b"\x30" or b"-----BEGIN" in octets:
         try:
             key = _public_key(octets)
-        except (ValueError, UnsupportedAlgorithm) as error:
+        except (ValueError, UnsupportedAlgorithm, CertificateError) as error:
             raise CodecError(str(error)) from None
         if not isinstance(key, ec.EllipticCurvePublicKey):
             raise CodecError("not an elliptic curve")
@@ -183,13 +183,13 @@ def _key(octets: bytes) -> MeterKey | None:
 
 
 def _public_key(octets: bytes) -> object:
-    """Return the key of a certificate, else of PEM or DER. Raises ValueError, UnsupportedAlgorithm."""
+    """Return the key of a certificate, or of PEM or DER. Raises ValueError, UnsupportedAlgorithm, CertificateError."""
     if b"-----BEGIN CERTIFICATE-----" in octets:
-        return x509.load_pem_x509_certificate(octets).public_key()
+        return load_certificate(chain_from_pem(octets)[0]).public_key()
     if octets[:1] != b"\x30":
         return serialization.load_pem_public_key(octets)
-    with suppress(ValueError):
-        return x509.load_der_x509_certificate(octets).public_key()
+    with suppress(CertificateError):
+        return load_certificate(octets).public_key()
     return serialization.load_der_public_key(octets)
 
 
