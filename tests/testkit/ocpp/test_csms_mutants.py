@@ -261,7 +261,7 @@ MUTANTS = (
         add(evse={"id": 1}),
         "F_12 F_14 F_15 F_18 F_20 F_23 F_24",
     ),
-    Mutant("meter values are not acknowledged", CALLRESULT, "MeterValues", None, "F_11 F_12 J_01 J_02"),
+    Mutant("meter values are not acknowledged", CALLRESULT, "MeterValues", None, "F_11 F_12 J_01 J_02 V2G-J-01"),
     Mutant("firmware states are answered by an error", CALLRESULT, "FirmwareStatusNotification", "NotSupported", "*"),
     Mutant("log states are answered by an error", CALLRESULT, "LogStatusNotification", "NotSupported", "*"),
     # G, availability
@@ -379,7 +379,9 @@ MUTANTS += (
     Mutant("another reservation is cancelled", CALL, "CancelReservation", put("reservationId", 4711), "H_17"),
     Mutant("ends of reservations are refused", CALLRESULT, "ReservationStatusUpdate", "NotSupported", "H_20 H_07"),
     # J, meter values
-    Mutant("meter values have an answer", CALLRESULT, "MeterValues", add(status="Accepted"), "F_11 F_12 J_01 J_02"),
+    Mutant(
+        "meter values have an answer", CALLRESULT, "MeterValues", add(status="Accepted"), "F_11 F_12 J_01 J_02 V2G-J-01"
+    ),
 )
 
 MUTANTS += (

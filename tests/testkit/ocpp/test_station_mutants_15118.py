@@ -55,10 +55,8 @@ def _fine(status: str) -> Make:
     return believes("Authorize", lambda _, a: accepted if a.get("certificateStatus") == status else a)
 
 
-def _refused(*, chain: bool) -> Make:
-    """Refuse contracts whose chain it has sent, or has not."""
-    refused = {"idTokenInfo": {"status": "Invalid"}}
-    return believes("Authorize", lambda asked, a: refused if ("certificate" in asked) == chain else a)
+def _refuse_contract(asked: Payload, answer: Payload) -> Payload:
+    return {"idTokenInfo": {"status": "Invalid"}} if asked["idToken"]["type"] == "eMAID" else answer
 
 
 def _given(_: Payload, answer: Payload) -> Payload:
@@ -163,8 +161,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _fault("sends no chains", tells("Authorize", without("certificate")), C=(52, 53)),
     _fault("takes cancelled contracts", _fine("ContractCancelled"), C=(51,)),
     _fault("takes revoked contracts", _fine("CertificateRevoked"), C=(53,)),
-    _fault("refuses contracts that it has validated", _refused(chain=False), C=(50,)),
-    _fault("refuses contracts of which it has sent the chain", _refused(chain=True), C=(52,)),
+    _fault("refuses contracts", believes("Authorize", _refuse_contract), C=(50, 52)),
     _fault("takes no contract offline", sets("ContractValidationOffline", "false"), C=(54,)),
     _fault("always validates contracts offline", sets("ContractValidationOffline", "true"), C=(55,)),
     _fault("does not say that it was offline", of_event(offline=None), C=(54,)),
