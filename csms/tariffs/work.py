@@ -254,11 +254,12 @@ class TariffService:
         services = self._services
         request = ocpp.ClearTariffsRequest(evse_id=evse_id, tariff_ids=tuple(tariff_ids))
         response = await self._clear(station_id, request, timeout_s)
-        kept = {each.tariff_id for each in response.clear_tariffs_result if each.status == "Rejected"}
+        kept = {(each.tariff_id or "").lower() for each in response.clear_tariffs_result if each.status == "Rejected"}
+        named = {each.lower() for each in tariff_ids}
         for scope, plan_id in await services.store.read(tariffs.assignments):
-            named = (not tariff_ids or plan_id in tariff_ids) and not kept & {None, plan_id}
+            cleared = (not named or plan_id.lower() in named) and not kept & {"", plan_id.lower()}
             placed = evse_id is None or scope.evse_id == evse_id
-            if scope.station_id == station_id and not scope.token_type and named and placed:
+            if scope.station_id == station_id and not scope.token_type and cleared and placed:
                 await services.store.run(tariffs.unassign, scope, services.clock.utc_ms())
         return response
 

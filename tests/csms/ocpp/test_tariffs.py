@@ -443,7 +443,7 @@ async def test_what_is_cleared_at_a_station_is_assigned_there_no_longer_and_else
     assert station.payloads("ClearTariffs")[1:3] == [{"evseId": 1}, {"tariffIds": ["flat"]}]
 
 
-@pytest.mark.parametrize(("name", "left"), [("flat", {"flat"}), (None, {"flat", "day-night"})])
+@pytest.mark.parametrize(("name", "left"), [("flat", {"flat"}), ("FLAT", {"flat"}), (None, {"flat", "day-night"})])
 async def test_what_a_station_refuses_to_clear_stays_assigned(csms: Backend, name: str | None, left: set[str]) -> None:
     """It goes on calculating by that tariff. A result that names none is of all."""
     station = await csms.booted(version="2.1")
