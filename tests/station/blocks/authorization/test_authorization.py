@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from tests.station.authorizations import says
-from tests.station.bench import SOCKET, Bench, at
+from tests.station.bench import SOCKET, Bench, Refused, at
+from v2g.ocpp.messages.authorization import AuthorizationStatus, IdToken, IdTokenInfo
 from v2g_station.blocks.evse import ContractPresented, Indicate
 
 GROUP = {"idToken": "GROUP-1", "type": "Central"}
@@ -242,10 +243,136 @@ def test_the_cache_lets_go_of_what_is_no_use_first() -> None:
         found.answers["Authorize"] = says(
             "Blocked" if number == 7 else "Accepted",
         )
-        from v2g.ocpp.messages.authorization import IdToken, IdTokenInfo
-
         token = IdToken(id_token=f"T-{number}", type="Central")
         found.station.cache.learn(token, IdTokenInfo(status="Blocked" if number == 7 else "Accepted"))
     assert found.station.cache.find(IdToken(id_token="T-7", type="Central")) is None
     assert found.station.cache.find(IdToken(id_token="T-900", type="Central")) is not None
     assert int(found.get("AuthCacheCtrlr", "Storage")["attributeValue"]) <= 524_288
+
+
+def stored(found: Bench, place: str, status: AuthorizationStatus) -> None:
+    """Let a station know TAG-2 of the group, by its list or its cache."""
+    if place == "list":
+        entry = {
+            "idToken": {"idToken": "TAG-2", "type": "ISO14443"},
+            "idTokenInfo": says(status, groupIdToken=GROUP)["idTokenInfo"],
+        }
+        found.ask("SendLocalList", versionNumber=1, updateType="Full", localAuthorizationList=[entry])
+    else:
+        found.station.cache.learn(
+            IdToken(id_token="TAG-2", type="ISO14443"),
+            IdTokenInfo(status=status, group_id_token=IdToken(id_token="GROUP-1", type="Central")),
+        )
+
+
+@pytest.mark.parametrize("place", ["list", "cache"])
+def test_a_member_of_the_group_that_is_known_stops_unasked(place: str) -> None:
+    """C09.FR.04, C09.FR.07."""
+    found = grouped(says("Invalid"))
+    stored(found, place, "Accepted")
+    found.clear()
+    found.commands.clear()
+    found.present("TAG-2")
+    found.expect("TransactionEvent", triggerReason="StopAuthorized")
+    found.nothing("Authorize", idToken__idToken="TAG-2")
+    assert "rejected" not in found.shown()
+
+
+@pytest.mark.parametrize("place", ["list", "cache"])
+@pytest.mark.parametrize("away", [False, True])
+def test_a_member_of_the_group_that_is_blocked_stops_nothing(place: str, *, away: bool) -> None:
+    found = grouped(says("Blocked", groupIdToken=GROUP))
+    stored(found, place, "Blocked")
+    if away:
+        found.drop()
+    found.clear()
+    found.present("TAG-2")
+    found.nothing("TransactionEvent", triggerReason="StopAuthorized")
+    assert found.allowed()
+    assert found.shown()[-1] == "rejected"
+
+
+def test_a_member_of_the_group_that_the_csms_accepts_is_not_rejected() -> None:
+    found = grouped(says(groupIdToken=GROUP))
+    found.commands.clear()
+    found.present("TAG-2")
+    found.expect("TransactionEvent", triggerReason="StopAuthorized")
+    assert "rejected" not in found.shown()
+
+
+def test_what_the_csms_says_of_another_card_is_kept() -> None:
+    """C10.FR.04: it starts while the CSMS is away."""
+    found = grouped(says(groupIdToken={"idToken": "GROUP-2", "type": "Central"}))
+    found.set("AuthCtrlr", "LocalAuthorizeOffline", "true")
+    found.present("TAG-2")
+    found.present("TAG-1")
+    found.unplug()
+    found.drop()
+    found.plug()
+    found.present("TAG-2")
+    assert found.allowed()
+
+
+def test_a_known_identifier_does_not_start_offline_where_none_known_may() -> None:
+    """LocalAuthorizeOffline is off; OfflineTxForUnknownIdEnabled is about unknown ones."""
+    variables = {"AuthCtrlr.LocalAuthorizeOffline": "false", "AuthCtrlr.OfflineTxForUnknownIdEnabled": "true"}
+    assert not offline(cached(variables=variables))
+
+
+def test_a_second_contract_at_an_evse_is_rejected() -> None:
+    found = Bench()
+    found.answers["Authorize"] = says()
+    contract(found, locally_valid=True)
+    assert found.allowed()
+    found.commands.clear()
+    found.fact(ContractPresented(evse_id=1, emaid="DEV2GC00000002", locally_valid=True))
+    assert found.shown() == ["rejected"]
+
+
+@pytest.mark.parametrize(("enabled", "valid"), [("false", True), ("true", False)])
+def test_a_contract_that_is_invalid_or_unwanted_is_not_asked_about(enabled: str, *, valid: bool) -> None:
+    found = Bench(variables={"ISO15118Ctrlr.PnCEnabled": enabled})
+    found.answers["Authorize"] = says()
+    contract(found, locally_valid=valid, chain_pem="CHAIN")
+    found.nothing("Authorize")
+    assert not found.allowed()
+    assert found.shown()[-1] == "rejected"
+
+
+def test_a_csms_that_answers_a_contract_with_an_error_is_not_away() -> None:
+    """C07.FR.08 is about a station that is offline."""
+    variables = {"ISO15118Ctrlr.ContractValidationOffline": "true", "AuthCtrlr.OfflineTxForUnknownIdEnabled": "true"}
+    found = Bench(variables=variables)
+    found.answers["Authorize"] = Refused("InternalError")
+    contract(found, locally_valid=True)
+    assert not found.allowed()
+
+
+def test_a_csms_that_does_not_answer_a_contract_is_away() -> None:
+    variables = {"ISO15118Ctrlr.ContractValidationOffline": "true", "AuthCtrlr.OfflineTxForUnknownIdEnabled": "true"}
+    found = Bench(variables=variables)
+    found.answers["Authorize"] = None
+    contract(found, locally_valid=True)
+    assert not found.allowed()
+    found.wait(120)
+    assert found.allowed()
+
+
+def test_a_station_that_is_not_accepted_starts_no_contract_offline() -> None:
+    variables = {"ISO15118Ctrlr.ContractValidationOffline": "true", "AuthCtrlr.OfflineTxForUnknownIdEnabled": "true"}
+    found = Bench(variables=variables | {"TxCtrlr.TxBeforeAcceptedEnabled": "false"}, power=False)
+    found.registration.append(("Pending", 3600))
+    found.power_up()
+    found.drop()
+    contract(found, locally_valid=True)
+    assert not found.allowed()
+
+
+def test_without_identification_an_evse_that_is_reserved_does_not_charge() -> None:
+    """C02, H01: it is for somebody else."""
+    found = Bench(variables={"AuthCtrlr.Enabled": "false"})
+    found.ask(
+        "ReserveNow", id=1, expiryDateTime=at(1_790_000_000_000), idToken={"idToken": "X", "type": "ISO14443"}, evseId=1
+    )
+    found.plug()
+    assert not found.allowed()
