@@ -1,5 +1,6 @@
 """Functional block C, authorization, of our station, beyond the cases of the test lab."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -376,3 +377,54 @@ def test_without_identification_an_evse_that_is_reserved_does_not_charge() -> No
     )
     found.plug()
     assert not found.allowed()
+
+
+@pytest.mark.parametrize(("place", "controller"), [(listed, "LocalAuthListCtrlr"), (cached, "AuthCacheCtrlr")])
+@pytest.mark.parametrize("own", [True, False])
+def test_a_blocked_identifier_that_is_known_is_asked_about_unless_disabled(
+    place: Callable[..., Bench], controller: str, *, own: bool
+) -> None:
+    """C10.FR.03, C14.FR.03: each of the two says so for itself."""
+    other = ({"LocalAuthListCtrlr", "AuthCacheCtrlr"} - {controller}).pop()
+    found = place("Blocked", variables={f"{controller if own else other}.DisablePostAuthorize": "true"})
+    found.present()
+    if own:
+        found.nothing("Authorize")
+        assert found.shown()[-1] == "rejected"
+    else:
+        found.expect("Authorize")
+    assert found.allowed() is not own
+
+
+@pytest.mark.parametrize(("status", "allowed"), [("Accepted", True), ("Blocked", False)])
+def test_without_remote_authorization_what_is_known_decides(status: str, *, allowed: bool) -> None:
+    """C01.FR.03: DisableRemoteAuthorization."""
+    found = listed(status, pre=False, variables={"AuthCtrlr.DisableRemoteAuthorization": "true"})
+    found.present()
+    found.nothing("Authorize")
+    assert found.allowed() is allowed
+    found.present("TAG-9", 2)  # unknown
+    assert found.shown()[-1] == "rejected"
+
+
+def test_a_second_card_waits_for_the_first_at_an_evse() -> None:
+    found = Bench()
+    found.answers["Authorize"] = None
+    found.plug()
+    found.present("TAG-1")
+    found.present("TAG-2")
+    assert len(found.all("Authorize")) == 1
+    found.answer_late("Authorize", **says())
+    assert found.allowed()
+
+
+def test_a_cable_is_released_for_its_owner_only_where_nobody_charges() -> None:
+    """E09.FR.03: another driver's cable is not."""
+    found = Bench(evses=(SOCKET,), variables={"TxCtrlr.StopTxOnEVSideDisconnect": "true"})
+    found.plug()
+    found.present()
+    found.flow()
+    found.answers["Authorize"] = says("Invalid")
+    found.present("TAG-2")
+    assert found.locked()
+    assert found.allowed()
