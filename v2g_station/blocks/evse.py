@@ -173,15 +173,11 @@ class Indicate(StationCommand, frozen=True, kw_only=True):
 # -- state
 
 
-Source = Literal["csms", "cache", "list", "offline", "remote", "terminal", "none"]
-
-
 class TokenVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """The result of checking an identifier."""
 
     accepted: bool
     group: str | None = None
-    source: Source = "csms"
     evse_ids: tuple[int, ...] = ()
     language: str | None = None
     """The driver's preferred language (RFC 5646), if the CSMS has sent it."""
@@ -195,7 +191,7 @@ class TokenVerdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Authorization(TokenVerdict, frozen=True, kw_only=True):
-    """An authorized identifier, and how it was authorized."""
+    """An authorized identifier."""
 
     accepted: bool = True
     id_token: IdToken

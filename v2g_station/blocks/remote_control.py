@@ -71,7 +71,6 @@ class RemoteControl(FunctionalBlock):
             id_token=request.id_token,
             group=request.group_id_token.id_token if request.group_id_token else None,
             remote_start_id=request.remote_start_id,
-            source="remote",
         )
         self._k.after("remote.start", 0, lambda: self._begin(evse, found))
         return ocpp.RequestStartTransactionResponse(

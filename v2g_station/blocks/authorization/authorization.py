@@ -27,7 +27,6 @@ from v2g_station.blocks.evse import (
     Evse,
     Indicate,
     NoticeWord,
-    Source,
     StopButton,
     TokenPresented,
     TokenVerdict,
@@ -47,13 +46,11 @@ class _Floating(NamedTuple):
     verdict: TokenVerdict
 
 
-def _local(known: CachedToken, source: Source) -> TokenVerdict:
+def _local(known: CachedToken) -> TokenVerdict:
     """Return the result of the local list or the cache."""
-    accepted = known.status == "Accepted"
-    modes = known.energy_transfer
     return TokenVerdict(
-        accepted=accepted, group=known.group, source=source, evse_ids=known.evse_ids, language=known.language,
-        energy_transfer=modes,
+        accepted=known.status == "Accepted", group=known.group, evse_ids=known.evse_ids, language=known.language,
+        energy_transfer=known.energy_transfer,
     )  # fmt: skip
 
 
@@ -126,9 +123,7 @@ class Authorizer(FunctionalBlock):
         if evse.plugged is None or evse.authorization is not None or self.seat(evse):
             return
         if not self._k.model.flag("AuthCtrlr.Enabled") and self.usable(evse, NO_AUTHORIZATION, None)[0]:
-            self._grant(
-                evse, NO_AUTHORIZATION, TokenVerdict(accepted=True, source="none")
-            )  # C02: no identification needed
+            self._grant(evse, NO_AUTHORIZATION, TokenVerdict(accepted=True))  # C02: no identification needed
 
     def seat(self, evse: Evse) -> bool:
         """Authorize an EVSE for the identifier that waits for a plug, if one does that may use it."""
@@ -312,23 +307,22 @@ class Authorizer(FunctionalBlock):
             return
         listed = self._list.find(id_token)
         found = listed or self._cache.find(id_token)
-        source: Source = "list" if listed is not None else "cache"
         if not self._k.online:
-            then(self._offline(id_token, found, source))
+            then(self._offline(id_token, found))
             return
         if found is not None and model.flag("AuthCtrlr.LocalPreAuthorize"):
             if found.status == "Accepted":  # C12.FR.02, C14.FR.02, .04
-                then(_local(found, source))
+                then(_local(found))
                 return
             controller = "LocalAuthListCtrlr" if listed is not None else "AuthCacheCtrlr"
             if model.flag(f"{controller}.DisablePostAuthorize"):
                 then(REFUSED)
                 return
         if model.flag("AuthCtrlr.DisableRemoteAuthorization"):
-            then(_local(found, source) if found is not None and found.status == "Accepted" else REFUSED)
+            then(_local(found) if found is not None else REFUSED)
             return
 
-        self.ask(id_token, then, lambda: self._offline(id_token, found, source))
+        self.ask(id_token, then, lambda: self._offline(id_token, found))
 
     def ask(
         self,
@@ -362,14 +356,14 @@ class Authorizer(FunctionalBlock):
 
         self._k.call(AuthorizeRequest(id_token=id_token), answered)
 
-    def _offline(self, id_token: IdToken, found: CachedToken | None, source: Source) -> TokenVerdict:
+    def _offline(self, id_token: IdToken, found: CachedToken | None) -> TokenVerdict:
         """Decide without the CSMS (C13, C15)."""
         model = self._k.model
         if found is not None and model.flag("AuthCtrlr.LocalAuthorizeOffline"):
-            return _local(found, source)
+            return _local(found)
         unknown = found is None and model.flag("AuthCtrlr.OfflineTxForUnknownIdEnabled")
         presented = id_token.type not in ("NoAuthorization", _ADDRESS)  # every vehicle has an address
-        return TokenVerdict(accepted=unknown and presented, source="offline")  # C15.FR.08
+        return TokenVerdict(accepted=unknown and presented)  # C15.FR.08
 
     # -- the vehicle's own identifiers
 
@@ -452,13 +446,11 @@ class Authorizer(FunctionalBlock):
         known: CachedToken | None = None
         if fact.locally_valid and permitted and self._may_begin:
             token = contract_token(fact.emaid)
-            listed = self._list.find(token)
-            source: Source = "list" if listed is not None else "cache"
-            known = listed or self._cache.find(token)
+            known = self._list.find(token) or self._cache.find(token)
             if known is None and fact.accept_unknown:
-                verdict = TokenVerdict(accepted=True, source="offline")
+                verdict = TokenVerdict(accepted=True)
             else:
-                verdict = self._offline(token, known, source)
+                verdict = self._offline(token, known)
         if known is not None and known.status != "Accepted":
             return AuthorizeOutcome(decision=decision_of(known.status), status=known.status), verdict
         decision = AuthorizationStatus.ACCEPTED if verdict.accepted else AuthorizationStatus.UNREACHABLE

@@ -167,7 +167,7 @@ class CardPayments(FunctionalBlock):
             payment = self._book.change(payment, phase="asked")
             self._authorizer.ask(payment.id_token, partial(self._decided, payment.psp_ref))
         else:
-            self._admit(payment, TokenVerdict(accepted=True, source="terminal"))
+            self._admit(payment, TokenVerdict(accepted=True))
 
     def _decided(self, psp_ref: str, verdict: TokenVerdict) -> None:
         """Handle the CSMS's authorization of the driver (C18.FR.05, .07)."""
