@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateColumn
@@ -43,9 +43,9 @@ _PLAIN = {"postgresql": "substr(document, 1, 1) = '\\x7b'::bytea", "sqlite": "su
 def _rebuild_tables(connection: sa.Connection, found: str) -> None:
     """Make tables of before again that only need to change, and drop indices that others replace."""
     there = sa.inspect(connection)
-    if not any(each["name"] == "sealed" for each in there.get_columns("telemetry_aggregates")):  # as 0.2.0 made them
+    if "sealed" not in _kinds(there, "telemetry_aggregates"):  # as 0.2.0 made them
         _rebuild(connection, "telemetry_aggregates", sealed=f"NOT ({_PLAIN[connection.dialect.name]})")
-    if there.has_table("alerts") and any(each["name"] == "told" for each in there.get_columns("alerts")):  # to 0045
+    if there.has_table("alerts") and "told" in _kinds(there, "alerts"):  # to 0045
         for name in ("ix_alerts_told", "ix_alerts_subject_kind_subject_kind"):
             connection.exec_driver_sql(f"DROP INDEX {name}")
         connection.exec_driver_sql("ALTER TABLE alerts RENAME COLUMN told TO announced")
@@ -68,9 +68,14 @@ def _rebuild_tables(connection: sa.Connection, found: str) -> None:
         connection.exec_driver_sql(f"DROP INDEX IF EXISTS {name}")
 
 
+def _kinds(there: sa.Inspector, table: str) -> dict[str, sa.types.TypeEngine[Any]]:
+    """Return a table's columns, in order, and their types."""
+    return {each["name"]: each["type"] for each in there.get_columns(table)}
+
+
 def _rebuild(connection: sa.Connection, name: str, **given: str) -> None:
     """Make a table as it is declared, with its rows; `given` is SQL for what they lack."""
-    columns = ", ".join(each["name"] for each in sa.inspect(connection).get_columns(name))
+    columns = ", ".join(_kinds(sa.inspect(connection), name))
     values = ", ".join((columns, *given.values()))
     connection.exec_driver_sql(f"CREATE TABLE {name}_before AS SELECT {values} FROM {name}")  # noqa: S608 - our own words
     connection.exec_driver_sql(f"DROP TABLE {name}")
@@ -84,16 +89,16 @@ def _add_what_is_declared(connection: sa.Connection) -> None:
     """Add tables, columns and indices that a database lacks, and let texts be as long as they may be now."""
     there = sa.inspect(connection)
     names = set(there.get_table_names())
-    if "oldest_reader" not in {each["name"] for each in there.get_columns("alembic_version")}:
+    if "oldest_reader" not in _kinds(there, "alembic_version"):
         connection.exec_driver_sql("ALTER TABLE alembic_version ADD COLUMN oldest_reader VARCHAR(32)")
     for table in declared_for(connection).sorted_tables:
         if table.name not in names:
             table.create(connection)
             continue
-        kinds = {each["name"]: each["type"] for each in there.get_columns(table.name)}
+        kinds = _kinds(there, table.name)
         for column in table.columns:
-            added = str(CreateColumn(column).compile(dialect=connection.dialect))
             if column.name not in kinds:
+                added = CreateColumn(column).compile(dialect=connection.dialect)
                 connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {added}")
             elif connection.dialect.name == "postgresql" and isinstance(kinds[column.name], sa.String):
                 kind = column.type.compile(connection.dialect)  # SQLite counts no characters
