@@ -24,7 +24,7 @@ Url = Annotated[str, typer.Argument(metavar="URL", help="https://HOST, for OPNC 
 Edition = Annotated[str, typer.Option(help="iso15118-20 or iso15118-2.")]
 
 
-class Account(msgspec.Struct, frozen=True, kw_only=True):
+class PoolAccount(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks a pool, and how its server is known."""
 
     client: Annotated[str, typer.Option("--client", help="Client ID of OAuth 2.0.")]
@@ -91,7 +91,7 @@ def serve(
 @with_option_groups
 def roots(
     url: Url,
-    account: Account,
+    account: PoolAccount,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for a PEM file of each.")] = None,
     json: JsonFlag = False,
 ) -> None:
@@ -117,7 +117,7 @@ def roots(
 def register(
     url: Url,
     chain: Annotated[Path, typer.Option("--chain", help="PEM of the provisioning certificate, its sub-CAs after it.")],
-    account: Account,
+    account: PoolAccount,
     edition: Edition = "iso15118-20",
     json: JsonFlag = False,
 ) -> None:
@@ -142,7 +142,7 @@ def contract(
     url: Url,
     emaid: Annotated[str, typer.Option(help="Contract identifier (EMAID).")],
     pcid: Annotated[str, typer.Option(help="The vehicle's provisioning identifier (PCID).")],
-    account: Account,
+    account: PoolAccount,
     edition: Edition = "iso15118-20",
     days: Annotated[int, typer.Option(min=1, max=730, help="Until when the contract counts.")] = 365,
     json: JsonFlag = False,
@@ -174,7 +174,7 @@ def sign(
     chain: Annotated[Path, typer.Option("--chain", help="PEM of the contract certificate, its sub-CAs after it.")],
     key: Annotated[Path, typer.Option("--key", help="Its key (PEM, mode 0600), which is sealed for the vehicle.")],
     pcid: Annotated[str, typer.Option(help="The vehicle's provisioning identifier (PCID).")],
-    account: Account,
+    account: PoolAccount,
     edition: Edition = "iso15118-20",
     json: JsonFlag = False,
 ) -> None:
@@ -209,7 +209,7 @@ def subscribe(
     url: Url,
     to: Annotated[str, typer.Option("--to", help="Where events are sent: https://BACK-END/trust/events.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File (mode 0600) for the secret that signs them.")],
-    account: Account,
+    account: PoolAccount,
     event: Annotated[list[str] | None, typer.Option(help="Event; repeatable. By default those about roots.")] = None,
     json: JsonFlag = False,
 ) -> None:
