@@ -36,10 +36,10 @@ from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import LOOPS, Family
 from v2g.iso15118.engine import sequence
-from v2g.iso15118.engine.power_schedule import DAY_S
 from v2g.iso15118.engine.sequence import Chart, State
 from v2g.iso15118.engine.session import NO_SESSION, Command, Fact, Session
 from v2g.observe import Observe
+from v2g.units import DAY_S
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices, ProfileTaken
 

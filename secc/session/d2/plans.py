@@ -17,7 +17,8 @@ from v2g.iso15118.d2 import schedules
 from v2g.iso15118.d2.messages.data_types import SalesTariff, SAScheduleList
 from v2g.iso15118.d2.schedules import PriceStep
 from v2g.iso15118.d20.messages.schedules import PriceLevelSchedule
-from v2g.iso15118.engine.power_schedule import DAY_S, entries_for
+from v2g.iso15118.engine.power_schedule import entries_for
+from v2g.units import DAY_S
 
 MOST_LEVELS: Final = 10
 """Number of price levels of a tariff at most."""

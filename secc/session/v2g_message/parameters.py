@@ -17,12 +17,13 @@ from v2g.energy.limits import VEHICLE
 from v2g.energy.needs import EvNeeds
 from v2g.exi.declare import Element
 from v2g.iso15118.engine.physical_values import MOST, Rounding, milliamperes, millivolts, percent, watt_hours, watts
-from v2g.iso15118.engine.power_schedule import DAY_S, PowerSchedule, covering
+from v2g.iso15118.engine.power_schedule import PowerSchedule, covering
 from v2g.iso15118.engine.power_schedule import Step as PowerStep
 from v2g.iso15118.engine.quirks import MISSING_FIELDS, Quirk
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 from v2g.typed_json import Fields
+from v2g.units import DAY_S
 
 if TYPE_CHECKING:  # declarations of the edition that is spoken only
     from v2g.iso15118.v2g_message import DC_EVChargeParameter

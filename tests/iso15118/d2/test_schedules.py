@@ -22,7 +22,8 @@ from v2g.iso15118.d2.schedules import (
     schedule_tuple,
 )
 from v2g.iso15118.d2.schemas import ISO2
-from v2g.iso15118.engine.power_schedule import DAY_S, PowerSchedule, Step, covering
+from v2g.iso15118.engine.power_schedule import PowerSchedule, Step, covering
+from v2g.units import DAY_S
 
 
 def through_the_codec(fragment: Any, name: str) -> Any:

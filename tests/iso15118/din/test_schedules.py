@@ -9,7 +9,8 @@ from v2g import exi
 from v2g.iso15118.din.messages.data_types import ChargingProfile, ProfileEntry, SASchedules
 from v2g.iso15118.din.schedules import MOST_ENTRIES, is_capped, planned, power_schedules, schedule_list
 from v2g.iso15118.din.schemas import DIN
-from v2g.iso15118.engine.power_schedule import DAY_S, PowerSchedule, Step, covering
+from v2g.iso15118.engine.power_schedule import PowerSchedule, Step, covering
+from v2g.units import DAY_S
 
 
 @given(steps(20))

@@ -2,7 +2,8 @@
 
 from hypothesis import strategies as st
 
-from v2g.iso15118.engine.power_schedule import DAY_S, Step
+from v2g.iso15118.engine.power_schedule import Step
+from v2g.units import DAY_S
 
 POWERS = st.integers(0, 400_000)
 

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.iso15118.engine.power_schedule import steps
-from v2g.iso15118.engine.power_schedule import DAY_S, PowerSchedule, Step, covering, entries_for, exceeds, merged, read
+from v2g.iso15118.engine.power_schedule import PowerSchedule, Step, covering, entries_for, exceeds, merged, read
+from v2g.units import DAY_S
 
 
 def moments(*schedules: PowerSchedule) -> list[int]:

@@ -9,9 +9,10 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from v2g.units import DAY_S
+
 T = TypeVar("T")
 
-DAY_S: Final = 86_400
 """Maximum duration of the last entry, and what a schedule covers without a departure time [V2G2-304]."""
 
 USUAL_ENTRIES: Final = 24

@@ -9,8 +9,8 @@ from v2g.iso15118.d2.messages import data_types as d2
 from v2g.iso15118.din.messages import data_types as din
 from v2g.iso15118.engine.app_protocol import SupportedAppProtocolRes
 from v2g.iso15118.engine.identifiers import UNKNOWN, from_bytes, is_evse_id, is_packed
-from v2g.iso15118.engine.power_schedule import DAY_S
 from v2g.iso15118.v2g_message import CurrentDemandReq, CurrentDemandRes
+from v2g.units import DAY_S
 from v2g_testkit.cases import quantities
 from v2g_testkit.cases.case import WRONG
 from v2g_testkit.cases.v2g_message.requests import DEPARTURE_S, MessageRequests

@@ -25,12 +25,13 @@ from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.dc_status import DcStatus, Phase, status
 from v2g.iso15118.engine.physical_values import Rounding, Writer, millivolts
-from v2g.iso15118.engine.power_schedule import DAY_S, PowerSchedule, Step
+from v2g.iso15118.engine.power_schedule import PowerSchedule, Step
 from v2g.iso15118.engine.xmldsig import Signature
 from v2g.iso15118.v2g_message import ChargeParameterDiscoveryReq, PowerDeliveryReq, PreChargeReq
 from v2g.pki.certificates import emaid_of, is_same_contract, load_certificate
 from v2g.pki.keys import PublicKey
 from v2g.typed_json import Fields
+from v2g.units import DAY_S
 from v2g_testkit.cases.quantities import amount, negative, numbers, wrong_units
 from v2g_testkit.cases.scripted_charger import ScriptedResponses
 from v2g_testkit.cases.v2g_message.requests import MAJOR
