@@ -237,17 +237,25 @@ def count_evses(connection: Connection, station_id: str) -> int:
 
 def is_free(connection: Connection, station_id: str, evse_id: int, since_ms: int, now_ms: int) -> bool:
     """Return whether all connectors of an EVSE have been reported Available since a time (UTC ms), by a station that
-    has been connected long enough to have delivered what it kept."""
-    connected_ms = connection.execute(
-        select(stations.c.connected_ms).where(stations.c.station_id == station_id)
-    ).scalar_one()
+    has been connected long enough, with breaks since then, too, to have delivered what it kept."""
     states = connection.execute(
         select(connectors.c.status, connectors.c.changed_ms).where(
             (connectors.c.station_id == station_id) & (connectors.c.evse_id == evse_id)
         )
     ).all()
-    free = all(status == "Available" and changed_ms > since_ms for status, changed_ms in states)
-    return bool(states) and free and connected_ms is not None and now_ms - connected_ms >= _DELIVERED_MS
+    if not states or any(status != "Available" or changed_ms <= since_ms for status, changed_ms in states):
+        return False
+    times = select(stations.c.connected_ms, stations.c.away_ms).where(stations.c.station_id == station_id)
+    connected_ms, away_ms = connection.execute(times).one()
+    past, absence = connector_history.c, station_absences.c
+    freed = select(func.max(past.at_ms)).where((past.station_id == station_id) & (past.evse_id == evse_id))
+    freed_ms = connection.execute(freed.where(past.at_ms > since_ms)).scalar()
+    from_ms = connected_ms if freed_ms is None else min(connected_ms, max(away_ms or 0, freed_ms))
+    gone = select(absence.from_ms, absence.to_ms)
+    gone = gone.where((absence.station_id == station_id) & (absence.to_ms > from_ms))
+    away = sum(to_ms - max(left_ms, from_ms) for left_ms, to_ms in connection.execute(gone))
+    here_ms: int = now_ms - from_ms - away
+    return here_ms >= _DELIVERED_MS
 
 
 def _plugs(connection: Connection, station_ids: Sequence[str]) -> dict[str, list[dict[str, object]]]:

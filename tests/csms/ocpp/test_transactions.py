@@ -138,6 +138,29 @@ async def test_a_lost_transaction_is_closed_at_a_free_evse_of_a_station_that_can
     assert len(asked) == (version == "2.0.1"), "once: it will not know it the next time, either"
 
 
+@pytest.mark.parametrize("away_s", [1, 3600])
+async def test_a_lost_transaction_is_closed_though_its_station_never_stays_for_long(
+    csms: Backend, away_s: float
+) -> None:
+    """It has a bad network, and delivers what it kept bit by bit; while it is away it delivers nothing."""
+    charging = Charging(csms, await csms.booted())
+    await charging.started()
+    csms.clock.advance(1200)
+    station, watch = charging.station, TransactionWatch(csms.services)
+    still_open: list[bool] = []
+    for _ in range(4):
+        await away(csms, station)
+        csms.clock.advance(away_s)
+        station = await csms.join(version="1.6")
+        await station.call_unchecked("BootNotification", {"chargePointVendor": "V", "chargePointModel": "M"})
+        plug = {"connectorId": 1, "status": "Available", "errorCode": "NoError"}
+        await station.call_unchecked("StatusNotification", plug | {"timestamp": format_time(csms.clock.utc_ms())})
+        csms.clock.advance(300)
+        await watch.sweep()
+        still_open.append(bool((await charging.stored())["active"]))
+    assert still_open == [True, True, False, False], "after 15 min in all"
+
+
 async def test_a_station_that_cannot_tell_has_time_to_deliver_what_it_kept(csms: Backend) -> None:
     charging, watch = await lost(csms, ongoingIndicator=True, messagesInQueue=False)
     charging.station.answers["GetTransactionStatus"] = Refused("NotSupported", "")
