@@ -132,6 +132,20 @@ EXAMPLES: dict[str, tuple[OcpiTariff, list[CdrPeriod], str, str, str]] = {
         periods(("2019-01-07T10:00:00Z", {"RESERVATION_TIME": "0.25"})), "2019-01-07T10:15:00Z",
         "4.66667", "5.60",
     ),
+    "a reservation that expired, with a fee beside its time": (
+        tariff(element(("FLAT", "4.00", "20", 1), reservation="RESERVATION_EXPIRES"),
+               element(("TIME", "2.00", "20", 600), reservation="RESERVATION"), START, ENERGY),
+        periods(("2019-01-07T10:00:00Z", {"RESERVATION_TIME": "1"})), "2019-01-07T11:00:00Z", "6.00", "7.20",
+    ),
+    "a reservation that expired, with a time of its own, whichever comes first": (
+        tariff(element(("TIME", "3.00", "20", 600), reservation="RESERVATION"),
+               element(("TIME", "6.00", "20", 600), reservation="RESERVATION_EXPIRES"), START, ENERGY),
+        periods(("2019-01-07T10:00:00Z", {"RESERVATION_TIME": "1.5"})), "2019-01-07T11:30:00Z", "9.00", "10.80",
+    ),
+    "a reservation that expired costs no less than one that did not": (
+        tariff(element(("FLAT", "2.00", "20", 1), ("TIME", "5.00", "20", 300), reservation="RESERVATION"), ENERGY),
+        periods(("2019-01-07T10:00:00Z", {"RESERVATION_TIME": "0.2167"})), "2019-01-07T10:13:00Z", "3.25", "3.90",
+    ),
     "a clock time across the end of summer time": (
         tariff(element(("TIME", "2", "0", 1), start_time="02:00", end_time="04:00")),
         periods(("2026-10-24T23:00:00Z", {"TIME": "4", "ENERGY": "1"})), "2026-10-25T03:00:00Z", "6", "6",

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -301,8 +301,8 @@ def costs_by(priced: Sequence[tuple[CdrPeriod, OcpiTariff | None]], end_ms: int,
     in_use = [each for each in ordered if not is_reserved(each[0])]
     reserved = next((t for p, t in ordered if any(each.type == "RESERVATION_TIME" for each in p.dimensions)), None)
     if reserved is not None:
-        kind: Literal["RESERVATION", "RESERVATION_EXPIRES"] = "RESERVATION" if in_use else "RESERVATION_EXPIRES"
-        tallies[id(reserved)].once += _reserved([each for each, _ in ordered], reserved, kind)
+        kinds = ("RESERVATION",) if in_use else ("RESERVATION_EXPIRES", "RESERVATION")
+        tallies[id(reserved)].once += _reserved([each for each, _ in ordered], reserved, kinds)
     if in_use or not ordered:
         _count(tallies, in_use, end_ms, where)
     costs = [each.costs() for each in tallies.values()]
@@ -403,17 +403,19 @@ def is_reserved(period: CdrPeriod) -> bool:
 
 
 def _reserved(
-    periods: Sequence[CdrPeriod], tariff: OcpiTariff, kind: Literal["RESERVATION", "RESERVATION_EXPIRES"]
+    periods: Sequence[CdrPeriod], tariff: OcpiTariff, kinds: Sequence[str]
 ) -> list[tuple[OcpiComponent, Decimal]]:
-    """Return what is paid for a reservation: the first component of each type."""
+    """Return what is paid for a reservation: the first component of each type, of the first of these kinds of elements
+    that has it. One that has expired costs what a reservation does, where a tariff has nothing else for that."""
     hours = sum((each.volume for period in periods for each in period.dimensions
                  if each.type == "RESERVATION_TIME"), Decimal(0))  # fmt: skip
     hours = Decimal(round(hours * 3600)) / 3600  # four decimals of an hour are a third of a second
     first: dict[str, OcpiComponent] = {}
-    for element in tariff.elements if hours else ():
-        if element.restrictions is not None and element.restrictions.reservation == kind:
-            for component in element.price_components:
-                first.setdefault(component.type, component)
+    for kind in kinds if hours else ():
+        for element in tariff.elements:
+            if element.restrictions is not None and element.restrictions.reservation == kind:
+                for component in element.price_components:
+                    first.setdefault(component.type, component)
     found = []
     for each in first.values():
         part = [(each, Decimal(1) if each.type == "FLAT" else hours)]
