@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 
@@ -192,7 +192,10 @@ _CANCELLED: Final = frozenset({"Blocked", "Expired", "Invalid", "Unknown"})
 
 
 def check_form(token_type: str, id_token: str) -> None:
-    """Raise ConfigError for an identifier that no token of its type has."""
+    """Raise ConfigError for an identifier that no token of its type has, and for a type of OCPP in another case."""
+    known = {each.casefold(): each for each in get_args(TokenKind)}.get(token_type.casefold(), token_type)
+    if known != token_type:
+        raise ConfigError(f"{token_type!r} is not a type of tokens", hint=f"did you mean {known!r}?")
     form = _FORMS.get(token_type)
     if token_type == CONTRACT and not is_emaid(id_token):
         raise ConfigError(f"{id_token!r} is not an EMAID", hint="such as DEV2GC00000001: 14 or 15 characters")

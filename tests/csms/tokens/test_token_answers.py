@@ -221,6 +221,13 @@ def test_an_identifier_has_the_form_of_its_type(kind: TokenKind, identifier: str
                 check_form(kind, wrong)
 
 
+def test_a_type_of_tokens_in_another_case_is_refused_as_no_station_names_it() -> None:
+    with pytest.raises(ConfigError) as refused:
+        check_form("iso14443", "04A1B2C3")
+    assert refused.value.hint == "did you mean 'ISO14443'?"
+    check_form("Depot", "a type of one's own (OCPP 2.1)")
+
+
 def test_an_emaid_is_found_however_it_is_written() -> None:
     for written in ("DEV2GC00000001", "de-v2g-c00000001", " DE-V2G-C00000001-X ", "DEV2GC00000001X"):
         assert normalise("eMAID", written) == "DEV2GC00000001"
