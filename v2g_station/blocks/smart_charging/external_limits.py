@@ -45,6 +45,9 @@ Values = tuple[float | None, float | None, float | None]
 """Limit, discharge limit and set-point."""
 _NOTHING: Final[Values] = (None, None, None)
 
+_Limit = tuple[str, int, bool]
+"""Source and EVSE of a limit, and whether it is local generation."""
+
 
 class ExternalLimits(FunctionalBlock):
     """Converts values of external systems into profiles, and reports them to the CSMS."""
@@ -63,10 +66,10 @@ class ExternalLimits(FunctionalBlock):
         self._filling = False
         self._unsaid: dict[int, InstalledProfile] = {}
         """Profiles to report once they are evaluated and `REPORT_S` are over, by number."""
-        self._said: set[int] = set()
-        """Reported profiles that have not been reported as cleared."""
-        self._unreported: dict[int, Message] = {}
-        """Limit reports not delivered to the CSMS, by number: the latest one each."""
+        self._said: set[_Limit] = set()
+        """Reported limits that have not been reported as cleared."""
+        self._unreported: dict[_Limit, Message] = {}
+        """Limit reports not delivered to the CSMS: the latest one each."""
         smart_charging.on_put(self._installed)
         smart_charging.on_changes(self._follow)
 
@@ -77,7 +80,7 @@ class ExternalLimits(FunctionalBlock):
             return
         if fact.generation and self._k.version == "2.0.1":
             return  # 2.0.1 cannot express it
-        number, cleared = _number(fact), False
+        number = _number(fact)
         with self._smart.together():
             if not fact.generation:
                 self._given.pop((fact.source, fact.evse_id), None)
@@ -86,7 +89,7 @@ class ExternalLimits(FunctionalBlock):
                 self._restore(fact)
             if not fact.periods:
                 # K13
-                if cleared := self._has(number):
+                if self._has(number):
                     self._smart.remove(number)
             elif fact.generation:
                 self._put(fact)
@@ -97,15 +100,22 @@ class ExternalLimits(FunctionalBlock):
                         self._put(fact)
                 elif self._has(number):
                     self._smart.remove(number)
-        if cleared:
+        if not fact.periods:
             self._reported.pop(number, None)
-            # report that a limit ended, if its beginning was reported (K13.FR.02)
             self._unsaid.pop(number, None)
-            if number in self._said:
-                self._said.discard(number)
-                self._call(number, ClearedChargingLimitRequest(charging_limit_source=fact.source, evse_id=fact.evse_id))
-                self._report_transactions(fact.evse_id)
+            self._report_end(fact)
         self.changed(())
+
+    def _report_end(self, fact: ExternalLimit) -> None:
+        """Report that limits ended whose beginning was reported, be it by a profile of the CSMS (K13.FR.02)."""
+        for limit in sorted(self._said):
+            source, evse_id, generation = limit
+            mine = source == fact.source and generation == fact.generation
+            filled = not generation and not fact.evse_id and (source, evse_id) not in self._given
+            if mine and (evse_id == fact.evse_id or filled):
+                self._said.discard(limit)
+                self._call(limit, ClearedChargingLimitRequest(charging_limit_source=source, evse_id=evse_id))
+                self._report_transactions(evse_id)
 
     # -- own profiles
 
@@ -258,7 +268,7 @@ class ExternalLimits(FunctionalBlock):
                 del self._unsaid[number]
                 if self._has(number):
                     self._k.after(timer, REPORT_S, self._say)
-                    self._said.add(number)
+                    self._said.add(_limit(item))
                     self._request(item)
                     self._report_transactions(item.evse_id)
 
@@ -282,42 +292,46 @@ class ExternalLimits(FunctionalBlock):
         self._unsaid[item.profile.id] = item
 
     def _request(self, item: InstalledProfile) -> None:
-        number, profile, values = item.profile.id, item.profile, self._values(item)
+        profile, values = item.profile, self._values(item)
         both_ways = values[1] is not None or values[2] is not None
         with_schedule = self._k.model.flag("SmartChargingCtrlr.NotifyChargingLimitWithSchedules")  # K11.FR.03
         self._call(
-            number,
+            _limit(item),
             NotifyChargingLimitRequest(
                 charging_schedule=profile.charging_schedule if with_schedule or both_ways else (),  # Q06.FR.10, .11
                 evse_id=item.evse_id,
                 charging_limit=ChargingLimit(
                     charging_limit_source=item.source,
-                    is_grid_critical=self._critical.get(number),
+                    is_grid_critical=self._critical.get(profile.id),
                     is_local_generation=True if profile.charging_profile_purpose == "LocalGeneration" else None,
                 ),
             ),
         )
 
-    def _call(self, number: int, request: Message) -> None:
+    def _call(self, limit: _Limit, request: Message) -> None:
         """Send a report, now or when the CSMS is reachable again (K11.FR.02, K12.FR.02, K13.FR.02)."""
-        self._unreported.pop(number, None)
+        self._unreported.pop(limit, None)
 
         def answered(answer: Answer) -> None:
             if isinstance(answer, TransportError):
-                self._unreported.setdefault(number, request)
+                self._unreported.setdefault(limit, request)
 
         self._k.call(request, answered)
 
     def registered(self) -> None:
         """Send undelivered reports when the CSMS is reachable again."""
-        for number, request in list(self._unreported.items()):
-            self._call(number, request)
+        for limit, request in list(self._unreported.items()):
+            self._call(limit, request)
 
     def _report_transactions(self, evse_id: int) -> None:
         """K11.FR.04, K13.FR.03."""
         for evse in self._evses.values():
             if evse.record is not None and evse_id in (0, evse.number):
                 self._sessions.update(evse, "ChargingRateChanged")
+
+
+def _limit(item: InstalledProfile) -> _Limit:
+    return item.source, item.evse_id, item.profile.charging_profile_purpose == "LocalGeneration"
 
 
 def _number(fact: ExternalLimit) -> int:

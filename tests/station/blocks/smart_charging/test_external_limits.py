@@ -184,6 +184,44 @@ def test_values_for_an_evse_are_not_those_of_the_others(mode: str, *, first: boo
     assert [getattr(last[evse_id], value) for evse_id in (1, 2)] == [4000, None]
 
 
+@pytest.mark.parametrize("disallowed", ["true", "false"])
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("evse_id", [0, 1])
+def test_the_end_of_a_limit_that_a_profile_of_the_csms_has_is_reported(
+    evse_id: int, disallowed: str, *, first: bool
+) -> None:
+    """K13.FR.02, whether that profile came first, or took over from the station's own."""
+    found = charging(evses=(FIXED,), variables={S + "ExternalConstraintsProfileDisallowed": disallowed})
+    if first:
+        left(found, evse_id)
+    found.fact(ExternalLimit(source="EMS", evse_id=evse_id, limit_w=5000.0))
+    if not first:
+        left(found, evse_id)
+        found.fact(ExternalLimit(source="EMS", evse_id=evse_id, limit_w=5000.0))
+    found.wait(REPORT_S)
+    assert ("NotifyChargingLimit", "EMS", evse_id) in reports(found)
+    assert held(found) == {}
+    found.fact(ExternalLimit(source="EMS", evse_id=evse_id))
+    assert limit(found) is None
+    assert reports(found) == [("ClearedChargingLimit", "EMS", evse_id)]
+    found.fact(ExternalLimit(source="EMS", evse_id=evse_id))
+    assert reports(found) == [], "once"
+
+
+def test_the_end_of_a_limit_of_the_station_is_that_of_each_evse_that_has_no_other() -> None:
+    """K13.FR.02."""
+    found = charging()
+    left(found, 1)
+    left(found, 2, number=2)
+    found.fact(ExternalLimit(source="EMS", limit_w=9000.0))
+    found.fact(ExternalLimit(source="EMS", evse_id=2, limit_w=5000.0))
+    found.wait(REPORT_S)
+    reports(found)
+    found.fact(ExternalLimit(source="EMS"))
+    assert sorted(reports(found)) == [("ClearedChargingLimit", "EMS", 0), ("ClearedChargingLimit", "EMS", 1)]
+    assert (limit(found), limit(found, 2)) == (None, 5000)
+
+
 def test_a_profile_of_the_csms_is_not_enough_for_evses_that_share_values() -> None:
     found = charging()
     left(found)
