@@ -211,10 +211,13 @@ def session_stop(request: SessionStopReq, stage: stages.Stage, context: RequestC
 def _pause(stage: stages.Stage, context: RequestContext, event: Observe) -> Step:
     """Store the session if the vehicle can be identified when it returns (V2G20-2545).
 
-    A session whose end has been requested is not stored.
+    A session whose end has been requested is not stored, nor one of a vehicle that is not in its place yet: it would
+    return to the charge parameters (V2G20-5046), after position and pairing.
     """
-    selected = stages.selected_of(stage)
-    if context.stopping or not context.config.pause or selected is None or not context.connection.vehicle_certificate:
+    selected, placed = stages.selected_of(stage), context.family in (Family.AC, Family.DC)
+    placed = placed or stages.parametrised_of(stage) is not None
+    known = placed and selected is not None and bool(context.connection.vehicle_certificate)
+    if context.stopping or not context.config.pause or not known:
         raise refuse(ResponseCode.FAILED_PauseNotAllowed, "this session cannot be paused")
     opened = selected.authorized.opened
     paused = Paused(

@@ -14,7 +14,7 @@ from v2g.energy.limits import SITE, GridResponse, Limit
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.messages import acdp, wpt
 from v2g.iso15118.d20.messages import wpt_positioning as place
-from v2g.iso15118.d20.messages.common_messages import Authorization, ChargeProgress
+from v2g.iso15118.d20.messages.common_messages import Authorization, ChargeProgress, ChargingSession
 from v2g.iso15118.d20.messages.common_types import Processing
 from v2g.iso15118.engine.sequence import State, accepts
 from v2g.iso15118.engine.v2gtp import PayloadType
@@ -24,10 +24,10 @@ WIRELESS = [state for state in WPT_WAYS if state is not State.ENDED]
 AUTOMATIC = [state for state in ACDP_WAYS if state is not State.ENDED]
 
 
-def of(make_bench: Make, service: int, **config: Any) -> Bench:
-    """Return a bench whose vehicle will choose that service."""
+def of(make_bench: Make, service: int, *, leaf: bytes = b"", **config: Any) -> Bench:
+    """Return a bench whose vehicle will choose that service, and has shown this certificate."""
     settings = {"services": (EnergyService(service),), "control_modes": (ControlMode.DYNAMIC,), **config}
-    bench = make_bench(SeccConfig(**settings))
+    bench = make_bench(SeccConfig(**settings), vehicle_certificate=leaf)
     bench.selection = (service, 0, EnergyService(service).bidirectional)
     return bench
 
@@ -233,6 +233,25 @@ def test_a_pilot_means_nothing_to_a_wireless_charger(make_bench: Make) -> None:
     bench = of(make_bench, WPT).reach(State.WPT_CHARGE_LOOP)
     bench.fact(ports.PilotChanged(PilotState.A))
     assert not bench.reason
+
+
+@pytest.mark.parametrize(
+    ("service", "state"),
+    [
+        (WPT, State.WPT_FINE_POSITIONING_SETUP),
+        (WPT, State.WPT_PAIRING),
+        (WPT, State.SCHEDULE_EXCHANGE),
+        (ACDP, State.ACDP_VEHICLE_POSITIONING),
+        (ACDP, State.SCHEDULE_EXCHANGE),
+    ],
+)
+def test_a_vehicle_that_is_not_in_its_place_cannot_pause(make_bench: Make, service: int, state: State) -> None:
+    """It would return to the charge parameters (V2G20-5046), and never be positioned or paired."""
+    bench = of(make_bench, service, leaf=b"leaf").reach(state)
+    answer = bench.send(bench.ask("SessionStopReq", charging_session=ChargingSession.Pause))
+    placed = state is State.SCHEDULE_EXCHANGE
+    assert answer.response_code.name == ("OK" if placed else "FAILED_PauseNotAllowed")
+    assert bool(bench.commands(ports.SaveSession)) is placed
 
 
 # -- ACDP ---------------------------------------------------------------------------------------------------------
