@@ -160,13 +160,15 @@ async def keep_pushing(services: Services) -> None:
 
 
 async def push_changes(services: Services, partners: Partners, push: DatexPush) -> bool:
-    """Send table and status if they have changed, or are old; return whether none was refused."""
+    """Send table and status if they have changed, or are old; return whether none was refused. Status follows a table
+    that was refused if an earlier one was accepted: places that have not changed are known by that."""
     read, run, now_ms = services.store.read, services.store.run, services.clock.utc_ms()
     stand = await read(rows.stand_of, *_MODULES)
     sent = {each.object_id: each for each in await read(rows.objects_in, "", _SENT)}
     if len(sent) == 2 and all(_fresh(each, now_ms) and each.detail == stand for each in sent.values()):
         return True  # nothing has changed, and large lists are not read again
     found, urls = await publications(services, partners), {"table": push.table_url, "status": push.status_url}
+    accepted = True
     for name, (version, document) in found.items():
         url = urls[name]
         last, sent_ms = sent.get(name), now_ms
@@ -182,8 +184,10 @@ async def push_changes(services: Services, partners: Partners, push: DatexPush) 
         except (TransferError, StoreError, OSError) as error:
             data: dict[str, Scalar] = {"publication": name, "reason": str(error)[:300]}
             services.observe(Observe("roaming", "datex_push_failed", data))
-            return False
-    return True
+            accepted = False
+            if last is None:
+                break
+    return accepted
 
 
 def _fresh(kept: Kept, now_ms: int) -> bool:

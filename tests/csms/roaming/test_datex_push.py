@@ -25,11 +25,12 @@ pytestmark = pytest.mark.requirement("R205")
 
 
 class AccessPoint:
-    """A receiver that wants a client certificate; `status` is its answer."""
+    """A receiver that wants a client certificate; `status` is its answer, but for a path that is `refused`."""
 
     def __init__(self) -> None:
         self.received: list[tuple[str, str, Any]] = []
         self.status = 200
+        self.refused = ""
         self.url = ""
 
     @contextlib.contextmanager
@@ -41,10 +42,11 @@ class AccessPoint:
                 assert isinstance(self.connection, ssl.SSLSocket)
                 peer = dict(pair[0] for pair in (self.connection.getpeercert() or {})["subject"])  # type: ignore[misc]
                 body = json.loads(self.body.read(int(self.headers["Content-Length"])))
-                if point.status == 200:
+                status = 422 if self.path == point.refused else point.status
+                if status == 200:
                     point.received.append((self.path, str(peer["commonName"]), body["messageContainer"]))
                 self.close_connection = True
-                self.answer(point.status, b"element x is missing", {})
+                self.answer(status, b"element x is missing", {})
 
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=pki.path("csms/root.pem"))
         context.load_cert_chain(pki.path("csms/server/chain.pem"), pki.path("csms/server/leaf.key"))
@@ -115,6 +117,14 @@ async def test_changes_are_sent_in_order_once_and_again_after_an_outage(backend:
             roaming.backend.clock.advance(6 * 3600)
             assert await pushed()
             assert point.paths[-2:] == ["/table", "/status"]
+            sent = len(point.paths)
+            point.refused = "/table"
+            moved = {**LOCATION, "name": "Depot North"}
+            await roaming.ask("PUT", "/roaming/locations/Depot", moved)
+            assert not await pushed()
+            assert point.paths[-3:] == ["/table", "/status", "/status"], "of the places that have not changed"
+            assert not await pushed()
+            assert len(point.paths) == sent + 1
 
 
 async def test_a_change_that_is_stored_late_is_not_missed(backend: Any) -> None:
