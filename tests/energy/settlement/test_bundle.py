@@ -295,6 +295,10 @@ def test_chains_must_lead_to_the_readers_roots(bundle: dict[str, bytes], finishe
     other = make_pki(tmp_path, now=datetime.now(UTC))
     with pytest.raises(VerificationError, match="unknown_root"):
         verify_bundle(bundle, anchors=other.anchors("v2g", "mo"))
+    with pytest.raises(VerificationError, match="unknown_root") as one:
+        verify_bundle(bundle, anchors=finished.pki.anchors("v2g"))
+    assert one.value.where == CONTRACT_CHAIN
+    assert one.value.hint.startswith("--root FILE, the root above it, too: its issuer is ")
     roots = other.path("v2g/root.pem").read_bytes() + other.path("mo/root.pem").read_bytes()
     with pytest.raises(VerificationError, match="unknown_root"):
         verify_bundle(resealed(finished, bundle, roots__pem=roots))

@@ -182,7 +182,8 @@ def verify_bundle(
     _check_terms(entries, started, most_reaction_ms, signed_only="signed" in require)
     roots = _chain(files, ROOTS)
     trusted = roots if anchors is None else anchors
-    trust = _Trust(trusted, _moment(entries[0].utc_ms), interop=key_kind(signer.public_key) is KeyKind.SECP256R1)
+    interop = key_kind(signer.public_key) is KeyKind.SECP256R1
+    trust = _Trust(trusted, _moment(entries[0].utc_ms), own=anchors is not None, interop=interop)
     charger = trust.check(charger_chain, Role.SECC, CHARGER_CHAIN, started.charger_certificate)
     meter = trust.check(_chain(files, METER_CHAIN), Role.METER, METER_CHAIN, started.meter_certificate)
     contract = _contract(files, entries, trust)
@@ -347,10 +348,11 @@ def _check_sums(files: Mapping[str, bytes], manifest: Manifest) -> None:
 
 
 class _Trust:
-    """The trusted roots, the time of verification, and the profile."""
+    """The trusted roots, whether they are the reader's own, the time of verification, and the profile."""
 
-    def __init__(self, anchors: Sequence[bytes], at: datetime, *, interop: bool) -> None:
+    def __init__(self, anchors: Sequence[bytes], at: datetime, *, own: bool, interop: bool) -> None:
         self._anchors = anchors
+        self._own = own
         self._at = at
         self.interop = interop
 
@@ -366,7 +368,9 @@ class _Trust:
             older = role is Role.CONTRACT and key_kind(load_certificate(leaf)) is KeyKind.SECP256R1
             return verify_chain(leaf, authorities, self._anchors, role=role, at=self._at, interop=self.interop or older)
         except CertificateError as error:
-            raise VerificationError(f"{error.reason}: {error}", where=name) from None
+            lacks = self._own and error.reason == "unknown_root"
+            hint = f"--root FILE, the root above it, too: {error.hint}" if lacks else error.hint
+            raise VerificationError(f"{error.reason}: {error}", where=name, hint=hint) from None
 
 
 def _moment(utc_ms: int) -> datetime:
