@@ -7,7 +7,7 @@ import msgspec
 
 from csms.console.course import course_of
 from csms.console.listing import Column, Listing, show_list
-from csms.console.present import flow_bar
+from csms.console.present import flow_bar, number
 from csms.console.visit import Visit, page, segment
 from csms.fleets import api as fleets
 from csms.grid import api as grid
@@ -32,7 +32,11 @@ SITES: Final = (
 def _connections(site: Fields) -> str:
     """Return the fuses that the grid feeds."""
     roots = (each for each in site["nodes"] if not each["parent"])
-    return " ".join(f"{each['id']}: {', '.join(str(limit / 1000) for limit in each['limits'])}" for each in roots)
+    return " ".join(f"{each['id']}: {' / '.join(map(_amperes, each['limits']))}" for each in roots)
+
+
+def _amperes(milliamperes: int) -> str:
+    return number(milliamperes / 1000, 1 if milliamperes % 1000 else 0)
 
 
 def _place_of(site: Mapping[str, object]) -> str | None:

@@ -285,6 +285,14 @@ async def test_notices_and_questions_are_in_the_language_of_the_browser(ask: Api
     )
 
 
+async def test_fuses_in_the_list_of_sites_have_the_decimal_sign_of_the_language(ask: ApiClient) -> None:
+    site = {"id": "depot", "nodes": [{"id": "main", "limits": [160_000, 62_500, 62_500]}], "places": []}
+    await ask("PUT", "/sites/depot", site)
+    ada = await employ(ask, "ada", Role.ADMIN)
+    for language, shown in (("en", "main: 160 / 62.5 / 62.5"), ("de", "main: 160 / 62,5 / 62,5")):
+        assert shown in text_of(await ada.get("/console/sites", accept_language=language))
+
+
 @pytest.mark.parametrize(
     ("language", "shown"),
     [
