@@ -150,6 +150,8 @@ class Vehicle2(MessageVehicle, Session2):
     def _transmit(self, request: Element) -> None:
         if isinstance(request, SessionSetupReq) and self._resume is not None:
             self.session_id = self._resume.session_id
+        if isinstance(request, ChargeParameterDiscoveryReq):  # it has the present needs
+            self._replan = False
         super()._transmit(request)
 
     def _apply(self, step: Step) -> None:
@@ -170,7 +172,7 @@ class Vehicle2(MessageVehicle, Session2):
 
     def _enter(self, stage: Stage) -> None:
         if isinstance(stage, Lowering) and not isinstance(self.stage, Lowering):
-            self._replan, self._renegotiated_ms = False, self._time.utc_ms - self._time.set_ms
+            self._renegotiated_ms = self._time.utc_ms - self._time.set_ms
         super()._enter(stage)
 
     def _ongoing_s(self, stage: Stage) -> float | None:

@@ -356,6 +356,8 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
         self._send(request)
         if isinstance(request, iso.SessionSetupReq):
             self.session_id = request.header.session_id
+        elif isinstance(request, iso.ScheduleExchangeReq):  # it has the present needs
+            self._replan = False
 
     def _enter(self, stage: Stage) -> None:
         if isinstance(self.stage, stages.CheckingIn) and not isinstance(stage, stages.CheckingIn):
@@ -467,7 +469,8 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
             return stages.Ending(cause, failed=True)
         if cause.reselect and self._choice is not None and self._choice.renegotiable:  # V2G20-1477
             return stages.Ending(cause.reason, iso.ChargingSession.ServiceRenegotiation)
-        return stages.Ending(cause.reason, iso.ChargingSession.Pause if cause.pause else iso.ChargingSession.Terminate)
+        pauses = cause.pause and self._choice is not None  # only a session with services can be joined again
+        return stages.Ending(cause.reason, iso.ChargingSession.Pause if pauses else iso.ChargingSession.Terminate)
 
     def _staying(self) -> stages.Step:
         return stages.Step(stage=self.stage)

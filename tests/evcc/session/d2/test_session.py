@@ -277,6 +277,16 @@ def test_new_needs_ask_for_a_new_schedule(bench: Bench2) -> None:
     assert bench.closed == "finished"
 
 
+def test_needs_of_before_the_parameters_do_not_ask_for_others(bench: Bench2) -> None:
+    bench.run_to("AuthorizationReq")
+    bench.fact(NeedsChanged(departure_ms=T0 + 7_200_000))
+    bench.run()
+    assert progress(bench) == ["Start", "Stop"]
+    (only,) = of(bench, common.ChargeParameterDiscoveryReq)
+    assert only.ev_charge_parameter.departure_time == 7200
+    assert bench.closed == "finished"
+
+
 @pytest.mark.long
 def test_a_schedule_that_ends_asks_for_another_one() -> None:
     bench = Bench2(replace(DC, program=(ProgramStep(do="charge", energy_wh=10_000),)), scale=20)

@@ -506,6 +506,31 @@ def test_a_session_can_be_ended_in_order_from_everywhere(bench: Bench, name: str
     assert not bench.contactor_closed
 
 
+@pytest.mark.parametrize("name", REACHABLE)
+def test_a_session_pauses_only_where_it_can_be_joined_again(bench: Bench, name: str) -> None:
+    bench.run_to(name)
+    bench.fact(StopRequested("driver", pause=True))
+    bench.run()
+    pauses = bench.requests[-1].charging_session is cm.ChargingSession.Pause
+    assert pauses is (bench.closed == "paused") is (bench.session.paused is not None)
+    assert pauses or REACHABLE.index(name) <= REACHABLE.index("ServiceSelectionReq") or name in REACHABLE[-2:]
+
+
+@pytest.mark.parametrize(("name", "times"), [("DC_ChargeParameterDiscoveryReq", 1), ("DC_CableCheckReq", 2)])
+def test_needs_that_a_schedule_request_has_do_not_ask_for_another(
+    identities: Identities, name: str, times: int
+) -> None:
+    services = ServiceConfig(control_mode=("scheduled",))
+    bench = Bench(identities, msgspec.structs.replace(SHORT, services=services), scale=20)
+    bench.run_to(name)
+    bench.fact(NeedsChanged(departure_ms=bench.utc_ms + 7_200_000))
+    bench.run()
+    requests = of(bench, cm.ScheduleExchangeReq)
+    assert len(requests) == times
+    assert requests[-1].scheduled_se_req_control_mode.departure_time <= 7200
+    assert bench.closed == "finished"
+
+
 @pytest.mark.parametrize("name", ["SupportedAppProtocolReq", "SessionSetupReq"])
 def test_before_there_is_a_session_there_is_nobody_to_tell(bench: Bench, name: str) -> None:
     bench.run_to(name)
