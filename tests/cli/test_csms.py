@@ -165,6 +165,8 @@ async def test_stations_are_listed_with_connectors_and_power_and_times_in_the_lo
         place = {"station_id": STATION, "evse_id": 1, "node": "main", "most_ma": 32_000}
         site = {"id": "depot", "nodes": [{"id": "main", "limits": [63_000] * 3}], "places": [place]}
         await cli.records("request", "PUT", "/sites/depot", json.dumps(site))
+        always = (await cli("site-limits", "depot"))[1].strip("\n").split("\t")
+        assert always[2:] == ["63 / 63 / 63 A", "-7000", "16823 W in a phase", "", "", "fuse"]
         report = Report("station", STATION, "station_faulted", "error", T0, raised=True, evidence=Evidence())
         store = open_store(cli.csms.config.store_url, cli.csms.config.data_dir)
         store.do(alerts.take, [report], T0)

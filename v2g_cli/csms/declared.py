@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from v2g.errors import ConfigError, V2GError
 from v2g.typed_json import Fields
+from v2g.units import LAST_MS
 from v2g_cli.csms.commands import ApiOperation, FlagOption, FromFile, Instead, add, operations
 from v2g_cli.csms.openapi import operations_of
 from v2g_cli.csms.show import client_of, money
@@ -291,12 +292,24 @@ add(session_metrics, "list", "list_session_metrics",
     text="List the stations with the figure that has moved most since their first sessions; with `--json` all "
     "figures.")
 add(session_metrics, "reset", "reset_session_metrics", about=_FOUND)
+
+
+def _limited(each: Fields) -> Fields:
+    """Show a limit in its own unit, and no time for one that has held or will hold always."""
+    amps = " / ".join(f"{one / 1000:g}" for one in each["phases_ma"] or ())
+    return {
+        **each, "limit": f"{amps} A" if amps else f"{each['limit_w']} W",
+        "left": f"{each['left_w']} W" + (" in a phase" if amps else ""),
+        "from_ms": each["from_ms"] or None, "until_ms": each["until_ms"] if each["until_ms"] < LAST_MS else None,
+    }
+
+
 add(app, "grid-limits", "list_grid_limits",
-    "at: connection_point, direction, limit W: limit_w, flow W: flow_w, left W: left_w, source",
+    "at: connection_point, direction, limit, flow W: flow_w, left, source", present=_limited,
     title="Limits of the grid")
 add(app, "site-limits", "list_limits_of_site",
-    "at: connection_point, direction, limit W: limit_w, flow W: flow_w, left W: left_w, from: from_ms, "
-    "until: until_ms, source", words={"site_id": "SITE"}, example="depot")
+    "at: connection_point, direction, limit, flow W: flow_w, left, from: from_ms, until: until_ms, source",
+    present=_limited, words={"site_id": "SITE"}, example="depot")
 add(app, "fleets", "list_fleets", "id, import W: import_limit_w, export W: export_limit_w, active", title="fleets")
 add(app, "fleet-bids", "list_fleet_bids",
     "id, from: start_ms, until: end_ms, direction, power W: power_w, price: price_per_kwh, called W: called_w, "
