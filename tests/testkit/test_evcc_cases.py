@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from evcc.session.d20 import der
+from evcc.session.d20 import der, stop
 from evcc.session.d20.session import VehicleSession
 from evcc.session.d20.stages import PreCharging, Step
 from evcc.session.ports import PresentVoltage, SetCpState
@@ -310,6 +310,18 @@ def test_a_pilot_that_nobody_measures_is_not_judged(pki: PkiTree) -> None:
     result = rig.run(case)
     assert result.verdict is Verdict.NOT_APPLICABLE
     assert result.found == "the control pilot is not measured"
+
+
+@pytest.mark.requirement("R16")
+def test_a_vehicle_may_leave_out_the_welding_detection(pki: PkiTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stop, "ask_welding", lambda stage, context: stop.leave(context, stage.ending))
+    rig = EvccRig(pki, Family.DC)
+    for case in chosen(evcc_cases(Family.DC), ["*DC_WeldingDetection*", "RUN-DC-EIM", "END"]):
+        result = rig.run(case)
+        if case.group in ("RUN", "END"):
+            assert result.verdict is Verdict.PASS, result
+        else:
+            assert result.found == "the vehicle sends no DC_WeldingDetectionReq", result
 
 
 def of_schedules(request: cm.ScheduleExchangeReq, **changes: Any) -> cm.ScheduleExchangeReq:

@@ -33,6 +33,9 @@ PRECONDITION: Final = "precondition: "
 REFUSED: Final = "precondition refused: "
 """How it begins where the device is there, and answers or sends something else than the case needs to begin."""
 
+OPTIONAL: Final = ("DC_WeldingDetectionReq", "WeldingDetectionReq")
+"""Requests of a whole session that a vehicle may leave out."""
+
 WRONG: Final = "wrong: "
 """Prefix of facts about a positive response with a value that it must not have."""
 
@@ -390,6 +393,8 @@ def judge(case: Case, seen: list[Seen]) -> tuple[Verdict, str]:
                 if late or before or each.began or outcomes:  # one that does not come again has shown enough
                     return Verdict.FAIL, ", ".join(filter(None, (late, before, each.trouble)))
             return Verdict.INCONCLUSIVE, each.trouble or each.summary
+        if expect.timely is not None and expect.timely[0] in OPTIONAL and _longest(expect.timely[0], each) is None:
+            return Verdict.NOT_APPLICABLE, f"the vehicle sends no {expect.timely[0]}"
         complained = complaint(expect, each)
         wrong = complained and complaint(expect, each, MEASURING_S + each.late_s)
         agreed &= expect.judges and not complained

@@ -17,7 +17,7 @@ from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.sequence import Chart, State
 from v2g.iso15118.engine.session import Entropy, Fact, Send, Session
 from v2g.typed_json import Fields
-from v2g_testkit.cases.case import UNDECODABLE, ChargerScript, Seen
+from v2g_testkit.cases.case import OPTIONAL, UNDECODABLE, ChargerScript, Seen
 from v2g_testkit.cases.evcc_safety import EARLY_C
 from v2g_testkit.cases.malformed import HEADERS, Form
 from v2g_testkit.cases.quantities import amount, numbers
@@ -294,6 +294,9 @@ class ScriptedCharger(Session):
                 return
             assert self._answered_at is not None
             self.seen.reached, self.seen.closed_s = True, self._time.now - self._answered_at
+            self._finish()
+        elif self.state in (State.ENDED, State.PAUSED) and self._script.at in OPTIONAL and self._loops:
+            self.seen.absent = f"the vehicle sends no {self._script.at}"
             self._finish()
         else:
             self._trouble(f"it closed in {self.state.value}")
