@@ -385,16 +385,15 @@ def on_confirmed(
     response: iso.MeteringConfirmationRes,
     context: RequestContext,
 ) -> stages.Step:
-    """Return to the loop at once: the pause has been used up."""
+    """Return to the pause of the loop: a charger may ask in each of its responses."""
     meter = request.signed_metering_data.meter_info
-    step = ask_loop(stage.looping, context)
     confirmed = seen(
         "metering",
         "confirmed",
         charged_wh=meter.charged_energy_reading_wh,
         discharged_wh=meter.bpt_discharged_energy_reading_wh,
     )
-    return replace(step, observed=(confirmed, *step.observed))
+    return stages.Step(stage=stage.looping, wait=context.config.timing.loop_pause_s, observed=(confirmed,))
 
 
 def renegotiate(stage: stages.Looping, context: RequestContext) -> stages.Step:

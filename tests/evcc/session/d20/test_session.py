@@ -457,6 +457,19 @@ def test_meter_readings_are_confirmed_by_the_contract_key_on_their_own_stream(
     assert bench.seen("metering", "confirmed")
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_charger_that_wants_each_reading_confirmed_does_not_hurry_the_loop(
+    identities: Identities, beside: bool
+) -> None:
+    bench = Bench(identities, SessionConfig(services=ServiceConfig(confirm_beside=beside)))
+    bench.run_to("DC_ChargeLoopReq")
+    bench.charger.notify = [EvseNotification.MeteringConfirmation] * 1000
+    began = bench.now
+    bench.run(lambda: bench.now >= began + 2)
+    assert 20 <= len(of(bench, dc.DC_ChargeLoopReq)) <= 22
+    assert len(of(bench, cm.MeteringConfirmationReq)) <= 21
+
+
 @pytest.mark.parametrize("contract", [False, True])
 def test_without_a_contract_that_pays_readings_are_not_confirmed(identities: Identities, contract: bool) -> None:
     config = SessionConfig(authorization=AuthorizationConfig(allow_eim=True, prefer_eim=True))
