@@ -16,7 +16,7 @@ from evcc.session.d20.payment import SIGNED_ID
 from evcc.session.d20.quantities import to_milli, to_whole
 from evcc.session.d20.request_context import Agreement, Plan, RequestContext, Schedule
 from evcc.session.d20.response_policy import Reaction, reaction
-from evcc.session.d20.schedule import planned_event
+from evcc.session.d20.schedule import other_needs, planned_event
 from evcc.session.d20.stop import ask_nothing, notification, still_flowing, still_looping, stop
 from evcc.session.paused import PausedChoice
 from evcc.session.ports import SetPowerLimits
@@ -28,6 +28,7 @@ from v2g.iso15118.d20.messages.common_types import (
     ChargeLoopReq,
     ChargeLoopRes,
     CLResControlMode,
+    Dynamic_CLResControlMode,
     EvseNotification,
     EVSEStatus,
     MeterInfo,
@@ -299,9 +300,11 @@ def on_loop(
 
 
 def following(stage: stages.Looping, response: ChargeLoopRes, context: RequestContext) -> stages.Step:
-    """Follow the notification in EVSEStatus; otherwise pause until the next request."""
+    """Follow the notification in EVSEStatus; otherwise pause until the next request. Take over the charger's goals."""
     before, stage = stage, replace(stage, notified=notification(response))
-    pause = stages.Step(stage=stage, wait=context.config.timing.loop_pause_s)
+    goals = getattr(response, "cl_res_control_mode", None)
+    needs = other_needs(goals, stage.plan.choice, context) if isinstance(goals, Dynamic_CLResControlMode) else None
+    pause = stages.Step(stage=stage, wait=context.config.timing.loop_pause_s, needs=needs)
     if response.evse_status is None:
         return pause
     ending = wanted_end(response.evse_status, stage.plan.choice, context)

@@ -9,12 +9,14 @@ from msgspec.structs import replace
 from evcc.policy.planner import make_plan
 from evcc.session.d20 import dynamic_planner, offers
 from evcc.session.d20.request_context import Outlook, Plan, RequestContext, Schedule
+from evcc.session.paused import PausedChoice
 from evcc.session.ports import NeedsChanged
 from evcc.session.program import storage, wants_plan
 from evcc.session.steps import seen
 from v2g.errors import SignatureError
 from v2g.iso15118.d20.messages import schedules as iso
 from v2g.iso15118.d20.messages.common_messages import ScheduleExchangeRes
+from v2g.iso15118.d20.messages.common_types import Dynamic_CLResControlMode
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine import signature
 from v2g.iso15118.engine.power_schedule import first_of_each
@@ -25,6 +27,8 @@ from v2g.pki.keys import PublicKey
 WRONG_MODE: Final = "wrong_control_mode"
 NOT_SIGNED: Final = "prices_not_signed"
 NOT_BELIEVED: Final = "prices_not_believed"
+COUNTED_MS: Final = 30_000
+"""How far a DepartureTime, which counts down, may be from the departure that is known."""
 
 
 class Agreed(msgspec.Struct, frozen=True):
@@ -53,14 +57,7 @@ def agree(response: ScheduleExchangeRes, plan: Plan, context: RequestContext) ->
     if tuples is not None:
         schedule, planned = _choose(tuples.schedule_tuple, plan, context)
         return Agreed(replace(plan, schedule=schedule), observed=(*observed, *planned))
-    needs = None
-    if dynamic is not None and choice.needs_by_secc and (dynamic.departure_time, dynamic.target_soc) != (None, None):
-        departure = dynamic.departure_time
-        needs = NeedsChanged(
-            departure_ms=None if departure is None else context.utc_ms + departure * 1000,
-            target_soc=dynamic.target_soc,
-            minimum_soc=dynamic.minimum_soc,
-        )
+    needs = None if dynamic is None else other_needs(dynamic, choice, context)
     if dynamic is not None and wants_plan(context.config.program):
         outlook = Outlook(dynamic.absolute_price_schedule, dynamic.price_level_schedule)
         before = plan.outlook or outlook
@@ -68,6 +65,23 @@ def agree(response: ScheduleExchangeRes, plan: Plan, context: RequestContext) ->
         plan = dynamic_planner.foresee(plan, outlook, context)
         observed = (*observed, planned_event(plan, context))
     return Agreed(plan, needs=needs, observed=observed)
+
+
+def other_needs(
+    goals: iso.Dynamic_SEResControlMode | Dynamic_CLResControlMode, choice: PausedChoice, context: RequestContext
+) -> NeedsChanged | None:
+    """Return the driver's needs where the charger sets them, and now otherwise (MobilityNeedsMode 2)."""
+    if not choice.needs_by_secc:
+        return None
+    needs, departure = context.config.needs, goals.departure_time
+    target = needs.target_soc if goals.target_soc is None else goals.target_soc
+    minimum = min(target, needs.minimum_soc if goals.minimum_soc is None else goals.minimum_soc)
+    departure_ms = None if departure is None else context.utc_ms + departure * 1000
+    if departure_ms is not None and abs(departure_ms - context.departure_ms) <= COUNTED_MS:
+        departure_ms = None
+    if departure_ms is None and (target, minimum) == (needs.target_soc, needs.minimum_soc):
+        return None
+    return NeedsChanged(departure_ms=departure_ms, target_soc=target, minimum_soc=minimum)
 
 
 def planned_event(plan: Plan, context: RequestContext) -> Observe:

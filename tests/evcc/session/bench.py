@@ -105,6 +105,8 @@ class Charger:
         self.services = (2, 6)
         self.added = (61440,)
         self.modes = (2, 1)
+        self.mobility = 1
+        self.goals: dict[str, int] = {}  # in Dynamic responses of the loop
         self.authorization = (cm.Authorization.PnC, cm.Authorization.EIM)
         self.ongoing: dict[str, int] = {}
         self.codes: dict[str, ResponseCode] = {}
@@ -219,7 +221,7 @@ class Charger:
             sets = [
                 cm.ParameterSet(
                     parameter_set_id=n,
-                    parameter=values(Connector=2, ControlMode=mode, MobilityNeedsMode=1, Pricing=0, **more),
+                    parameter=values(Connector=2, ControlMode=mode, MobilityNeedsMode=self.mobility, Pricing=0, **more),
                 )
                 for n, mode in enumerate(self.modes)
             ]
@@ -335,9 +337,9 @@ class Charger:
         }
         match asked:
             case dc.BPT_Dynamic_DC_CLReqControlMode():
-                return dc.BPT_Dynamic_DC_CLResControlMode(**charge, **discharge)
+                return dc.BPT_Dynamic_DC_CLResControlMode(**charge, **discharge, **self.goals)
             case dc.Dynamic_DC_CLReqControlMode():
-                return dc.Dynamic_DC_CLResControlMode(**charge)
+                return dc.Dynamic_DC_CLResControlMode(**charge, **self.goals)
             case dc.BPT_Scheduled_DC_CLReqControlMode():
                 return dc.BPT_Scheduled_DC_CLResControlMode(**discharge)
             case _:

@@ -1,5 +1,7 @@
 """A vehicle's session from the handshake to the end, as the sequence chart has it."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -479,6 +481,42 @@ def test_without_a_contract_that_pays_readings_are_not_confirmed(identities: Ide
     bench.step()
     bench.run_to("DC_ChargeLoopReq")
     assert bench.seen("metering", "not_confirmed")
+
+
+@pytest.mark.parametrize("energy", ["DC", "DC_BPT"])
+@pytest.mark.parametrize("mobility", [1, 2])
+def test_goals_that_the_charger_changes_in_the_loop_are_followed_where_it_sets_them(
+    identities: Identities, energy: Any, mobility: int
+) -> None:
+    services = ServiceConfig(energy=(energy,), control_mode=("dynamic",), mobility_needs=("secc", "evcc"))
+    config = SessionConfig(services=services, program=(ProgramStep(do="plan"),))
+    bench = Bench(identities, config)
+    bench.charger.mobility = mobility
+    bench.run_to("DC_ChargeLoopReq")
+    leaves_ms = bench.utc_ms + 1_800_000
+    for _ in range(40):  # DepartureTime counts down
+        bench.charger.goals = {
+            "departure_time": (leaves_ms - bench.utc_ms) // 1000,
+            "minimum_soc": 90,
+            "target_soc": 70,
+        }
+        bench.step()
+        bench.run_to("DC_ChargeLoopReq")
+    request = bench.unanswered[0]
+    mode, display = request.cl_req_control_mode, request.display_parameters
+    if mobility == 1:
+        assert display.target_soc == 80
+        assert mode.departure_time > 8 * 3600 - 60
+        assert not bench.seen("schedule", "needs_changed")
+        return
+    assert (display.target_soc, display.minimum_soc) == (70, 70)
+    assert mode.departure_time == pytest.approx((leaves_ms - bench.utc_ms) // 1000, abs=1)
+    assert bench.seen("schedule", "needs_changed") == [{"target_soc": 70, "minimum_soc": 70}]
+    bench.charger.goals = {"departure_time": 120}
+    bench.step()
+    bench.run_to("DC_ChargeLoopReq")
+    assert bench.unanswered[0].cl_req_control_mode.departure_time <= 120
+    assert bench.seen("schedule", "needs_changed")[-1] == {"target_soc": 70, "minimum_soc": 70}
 
 
 def test_a_session_ends_at_departure(identities: Identities) -> None:
