@@ -379,6 +379,7 @@ _DISK: Final = {
     errno.EFBIG: "raise the limit of file sizes of this user or service",
     errno.EROFS: "choose a folder on a file system that can be written",
     errno.EIO: "check the disk",
+    errno.ENAMETOOLONG: "choose a shorter name",
     errno.EACCES: "let this user read and write it",
     errno.EPERM: "let this user read and write it",
 }

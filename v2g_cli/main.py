@@ -7,6 +7,7 @@ as a traceback. An exception that no code expects ends as a line, too, with its 
 import contextlib
 import functools
 import logging
+import math
 import os
 import re
 import select
@@ -298,6 +299,13 @@ class _Plain(core.TyperCommand.context_class.formatter_class):  # type: ignore[n
         super().write_text(re.sub(r"\n\n(?=- )", "\n\n\b\n", text))
 
 
+def _finite(text: str) -> float:
+    """Return a number of an option: by NaN or infinity a limit or verdict would hold for everything."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError
+    return number
+
+
 def main() -> None:
     """Entry point of the `v2g` command."""
     if COMPLETE in os.environ:
@@ -306,6 +314,8 @@ def main() -> None:
         completion_init()
     core.HAS_RICH = sys.stdout is not None and sys.stdout.isatty()  # help in a pipe is for grep: without boxes
     core.TyperCommand.context_class.formatter_class = core.TyperGroup.context_class.formatter_class = _Plain
+    floats = type(core.TyperOption(param_decls=["--x"], type=float).type)
+    floats._number_class = staticmethod(_finite)  # type: ignore[attr-defined]  # of any Click
     guarded(app)
 
 
@@ -317,7 +327,7 @@ def guarded(command: Callable[[], None]) -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
     with reporting_defects() as defects:
         try:
-            with extras_named(), disk_named():
+            with extras_named(), disk_named(), _arguments_named():
                 command()
         except V2GError as error:
             say(redacted(f"v2g: {error}"), err=True)
@@ -333,6 +343,18 @@ def guarded(command: Callable[[], None]) -> None:
         except Exception as error:  # noqa: BLE001 - the last place to catch it
             defects.report("command", defect(error))
     sys.exit(DEFECT_EXIT if defects.count else code)
+
+
+@contextlib.contextmanager
+def _arguments_named() -> Iterator[None]:
+    """Raise ConfigError for an argument that is not UTF-8 where the block needs text; names of files may be so."""
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        odd = next((each for each in sys.argv if each != each.encode(errors="replace").decode()), None)
+        if odd is None:
+            raise
+        raise ConfigError(f"{odd!r} is not UTF-8", hint="let the terminal or script send UTF-8") from error
 
 
 _JUDGES: Final = frozenset({"verify", "conform", "reconcile", "diag", "check", "--diff", "--check-config"})

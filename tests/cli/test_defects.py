@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 import stat
 import sys
@@ -55,6 +56,20 @@ def test_a_command_that_fails_says_what_to_do(v2g: Run, monkeypatch: pytest.Monk
     assert report.startswith(f"v2g settle verify {tmp_path}\n")
     assert "hunter2" not in report
     assert "v2g-engine" not in report.splitlines()[0]
+
+
+def test_an_argument_of_another_encoding_or_too_long_for_a_file_is_no_defect(v2g: Run) -> None:
+    latin = v2g("csms", "--url", "https://127.0.0.1:1", "station", os.fsdecode(b"Hof S\xfcd"))
+    assert (latin.code, latin.errors.splitlines()[0]) == (2, "v2g: 'Hof S\\udcfcd' is not UTF-8")
+    long = v2g("conform", "gridcode", "x" * 300)
+    assert (long.code, long.errors.splitlines()[-1].strip()) == (8, "choose a shorter name")
+
+
+def test_a_number_that_would_switch_off_a_limit_is_refused(v2g: Run) -> None:
+    for number in ("nan", "inf", "1e999"):
+        refused = v2g("settle", "reconcile", "books", "readings", "--alarm", number)
+        assert (refused.code, f"{number!r} is not a valid float" in refused.errors) == (2, True), refused.errors
+    assert v2g("settle", "reconcile", "--help").code == 0
 
 
 def test_a_command_whose_output_is_closed_has_no_defect(v2g: Run, monkeypatch: pytest.MonkeyPatch) -> None:
