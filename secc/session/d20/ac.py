@@ -267,14 +267,19 @@ def _each(mode: Element, name: str, phases: int) -> tuple[int, ...]:
     """Return the power (W) of each of so many phases, 0 of one left out; nothing where only a total is given."""
     if all(getattr(mode, name + phase, None) is None for phase in PHASES[1:]):
         return ()
-    return tuple(abs(_value(mode, name + phase)) for phase in PHASES[:phases])
+    return _sizes(mode, name)[:phases]
 
 
 def strongest_ma(mode: Element, name: str, context: RequestContext) -> int:
     """Return the current, mA, of the phase with the highest power at the lowest voltage of operation: a vehicle may
     keep its power there, as far as conductors carry it (`line_v`)."""
-    strongest_w = max(abs(_value(mode, name + phase)) for phase in PHASES)
-    return int(strongest_w * 1000 / (LOWEST_VOLTAGE * context.config.ac_rating.nominal_voltage_v))
+    return int(max(_sizes(mode, name)) * 1000 / (LOWEST_VOLTAGE * context.config.ac_rating.nominal_voltage_v))
+
+
+def _sizes(mode: Element, name: str) -> tuple[int, ...]:
+    """Return the maximum power (W) of each phase: of discharge the magnitude, of charge none where it is negative."""
+    powers = (_value(mode, name + phase) for phase in PHASES)
+    return tuple(abs(each) if "discharge" in name else max(0, each) for each in powers)
 
 
 def _value(mode: Element, name: str) -> int:

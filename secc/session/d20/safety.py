@@ -120,7 +120,9 @@ class Iso20Requests:
         for name, power in (("charge_ma", "ev_maximum_charge_power"), ("discharge_ma", "ev_maximum_discharge_power")):
             given = [each for phase in _PHASES if (each := getattr(mode, power + phase, None)) is not None]
             if given:
-                changes[name] = int(max(abs(integer(each, 0, MOST)) for each in given) * 1000 / lowest_v)
+                watts = (integer(each, 0, MOST) for each in given)
+                most_w = max(map(abs, watts) if name == "discharge_ma" else (0, *watts))
+                changes[name] = int(most_w * 1000 / lowest_v)
         return replace(bears, **changes)
 
     def _delivery(self, message: cm.PowerDeliveryReq, alive_s: float, closed_s: float) -> Request:

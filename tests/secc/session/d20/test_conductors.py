@@ -287,3 +287,14 @@ def test_no_conductor_gets_more_than_its_vehicle_states_for_it(
     bench = of_lines(make_bench, stated, used)
     assert targets_of(bench, looped) == targets
     assert bench.commands(ports.SetAcOutput)[-1].charge_w == pytest.approx(sum(targets), abs=3)
+
+
+def test_a_conductor_that_a_vehicle_must_not_charge_by_gets_no_power(make_bench: Make) -> None:
+    """Its maximum is below 0: by that conductor it would have to feed back."""
+    config = SeccConfig(services=(EnergyService.AC,), control_modes=(ControlMode.DYNAMIC,), signed_discharge=UNSIGNED)
+    bench = make_bench(config, pilot=PilotState.C)
+    bench.selection = (AC, 0, False)
+    bench.reach(State.AC_CHARGE_LOOP)
+    mode = bench.ac_loop_mode(ev_maximum_charge_power_l3=number(-1_000))
+    answer = bench.send(bench.ask("AC_ChargeLoopReq", cl_req_control_mode=mode)).cl_res_control_mode
+    assert given(answer, "evse_target_active_power") == [3_100, 3_100, 0]

@@ -64,6 +64,17 @@ def test_the_power_of_each_phase_is_a_current_of_a_conductor(
         assert (found.charge_w, found.charge_ma, found.discharge_ma) == (charge_w, charge_ma, discharge_ma)
 
 
+def test_a_phase_that_may_not_charge_gives_no_current_to_the_others() -> None:
+    given = {"": 3_680, "_l2": 3_680, "_l3": -7_360}
+    fields: dict[str, Any] = {f"ev_maximum_charge_power{phase}": number(each) for phase, each in given.items()}
+    fields |= {f"ev_minimum_charge_power{phase}": number(-7_360) for phase in given}
+    mode = AC_CPDReqEnergyTransferMode(**fields)
+    request = AC_ChargeParameterDiscoveryReq(header=HEADER, ac_cpd_req_energy_transfer_mode=mode)
+    found = Iso20Requests(SeccConfig()).read(request, PayloadType.AC).bears
+    assert found is not None
+    assert (found.charge_w, found.charge_ma) == (0, 18_823)
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize(("line_ma", "opens"), [(34_000, []), (35_000, [Open("power_not_obeyed")])])
 def test_a_vehicle_that_bears_more_at_a_low_voltage_is_cut_off_above_the_rating_of_a_conductor(
