@@ -256,6 +256,35 @@ def test_a_cdr_says_what_its_periods_say(changes: dict[str, Any], wrong: list[st
     assert judge_cdr(replace(HALF_HOUR, **changes), {}, "UTC", T0 + 10**9) == wrong
 
 
+NET, GROSS = "without taxes, by its periods and tariff", "with taxes, by its periods and tariff"
+
+
+@together(
+    ("included", "cost", "wrong"),
+    [
+        ("NO", price("0.90", "0.045", "0.089775"), []),
+        ("NO", price("0.90"), []),
+        ("NO", price("0.92", "0.10"), [f"price: 0.92 EUR {NET} 0.90"]),
+        ("NO", price("0.90", "0.46"), ["price: taxes of 0.46 EUR on 0.90"]),
+        ("NO", price("0.90", "-0.01"), ["price: taxes of -0.01 EUR on 0.90"]),
+        ("YES", price("0.80", "0.10"), []),
+        ("YES", price("0.85", "0.10"), [f"price: 0.95 EUR {GROSS} 0.90"]),
+        ("YES", price("0.50", "0.40"), ["price: taxes of 0.40 EUR on 0.50"]),
+        ("YES", price("0.92"), [f"price: 0.92 EUR {NET} 0.90"]),
+        ("N/A", price("0.90", "0.10"), [f"price: 1.00 EUR {GROSS} 0.90"]),
+        (None, price("0.90", "0.10"), [f"price: 1.00 EUR {GROSS} 0.90"]),
+    ],
+)
+def test_taxes_that_a_tariff_does_not_say_are_those_of_the_cdr(
+    included: str | None, cost: OcpiPrice, wrong: list[str]
+) -> None:
+    """As in North America: whether they are included is said, their rates are not (tariffs 19 and 20 of 2.3.0)."""
+    plain = record([(30, 3_000_000, 0)], vat=False)
+    tariffs = tuple(replace(each, tax_included=included) for each in plain.tariffs)
+    cdr = replace(plain, tariffs=tariffs, total_cost=cost)
+    assert judge_cdr(cdr, {}, "UTC", T0 + 10**9) == wrong
+
+
 @pytest.mark.parametrize(
     ("first", "second", "total_time", "found"),
     [

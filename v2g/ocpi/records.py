@@ -25,6 +25,9 @@ _AHEAD_MS: Final = 600_000
 _MOST_KW: Final = Decimal(1500)
 """More than any charger has (MCS: 1.25 kV, 3 kA is the connector's end, no charger's)."""
 
+_MOST_TAXES: Final = Decimal("0.5")
+"""By so much taxes raise a price at most: no country has half of it."""
+
 _MOST_EFFORT: Final = 2_000_000
 """Parts of a session times prices that may apply to them: about two seconds."""
 
@@ -153,18 +156,31 @@ def judge_cdr(
 
 def judge_price(cdr: OcpiCdr, tariffs: Mapping[str, OcpiTariff], zone: str) -> list[str]:
     """Return what is wrong with the price of a CDR by its periods and tariffs. It may differ by a cent: volumes have
-    four decimals."""
+    four decimals. Taxes of which a tariff says only whether its prices include them (2.3.0) are those of the CDR."""
     try:
         costs = price_of(cdr, tariffs, zone)
     except CodecError as error:
         return [f"price: {error}"]
     found, said, cent = list[str](), cdr.total_cost, Decimal(1).scaleb(-currency_digits(cdr.currency))
     net, gross = payable(costs.before_taxes, cdr.currency), payable(costs.after_taxes, cdr.currency)
-    if abs(net - said.before_taxes) > cent:
+    sign, untaxed = -1 if net < 0 else 1, _untaxed((*tariffs.values(), *cdr.tariffs))
+    more = (said.before_taxes - net) * sign
+    if more > cent or (more < -cent and "YES" not in untaxed):
         found.append(f"price: {said.before_taxes} {cdr.currency} without taxes, by its periods and tariff {net}")
-    if said.total is not None and abs(gross - said.total) > cent:
+    if said.total is None:
+        return found
+    more, taxes = (said.total - gross) * sign, said.total - said.before_taxes
+    if more < -cent or (more > cent and "NO" not in untaxed):
         found.append(f"price: {said.total} {cdr.currency} with taxes, by its periods and tariff {gross}")
+    elif untaxed and not 0 <= taxes * sign <= abs(said.before_taxes) * _MOST_TAXES:
+        found.append(f"price: taxes of {taxes} {cdr.currency} on {said.before_taxes}")
     return found
+
+
+def _untaxed(tariffs: Sequence[OcpiTariff]) -> set[str | None]:
+    """Return whether prices without a rate of tax include taxes (YES), or get them on top (NO)."""
+    parts = ((each.tax_included, part) for each in tariffs for one in each.elements for part in one.price_components)
+    return {included for included, part in parts if part.price and part.vat is None} & {"NO", "YES"}
 
 
 def judge_credit(cdr: OcpiCdr, credited: OcpiCdr | None, before: Sequence[OcpiCdr] = ()) -> list[str]:
