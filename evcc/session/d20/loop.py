@@ -248,17 +248,21 @@ def _scheduled_w(plan: Plan, context: RequestContext, *, discharge: bool) -> int
     if schedule is None:
         return 0
     lines = context.config.on_board_charger.phases
-    entry = entry_at(schedule, _passed_ms(plan.schedule, context))
+    passed_ms = _passed_ms(schedule, plan.schedule, context)
+    entry = None if discharge and passed_ms < 0 else entry_at(schedule, passed_ms)
     return 0 if entry is None else min(most, entry_w(entry, lines, discharge=discharge))
 
 
 def _is_over(plan: Plan, context: RequestContext) -> bool:
     held = plan.schedule
-    return held is not None and entry_at(held.charge, _passed_ms(held, context)) is None
+    return held is not None and entry_at(held.charge, _passed_ms(held.charge, held, context)) is None
 
 
-def _passed_ms(schedule: Schedule, context: RequestContext) -> int:
-    return (context.utc_ms if schedule.charge.time_anchor else context.session_ms) - schedule.since_ms
+def _passed_ms(powers: PowerSchedule, held: Schedule, context: RequestContext) -> int:
+    """Return how long one of both schedules has run. TimeAnchor is UTC; with 0, as chargers in the field send, it
+    begins with the agreement."""
+    anchor_s = powers.time_anchor
+    return context.utc_ms - anchor_s * 1000 if anchor_s else context.session_ms - held.agreed_ms
 
 
 def entry_at(schedule: PowerSchedule, passed_ms: int) -> PowerScheduleEntry | None:

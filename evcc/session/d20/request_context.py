@@ -88,10 +88,10 @@ class RequestContext(Context, frozen=True):
 
 
 class Schedule(msgspec.Struct, frozen=True):
-    """The chosen tuple of Scheduled mode; it begins at `since_ms` (UTC; `session_ms` without a time anchor)."""
+    """The chosen tuple of Scheduled mode, agreed at `agreed_ms` (`session_ms`)."""
 
     tuple_id: int
-    since_ms: int
+    agreed_ms: int
     charge: PowerSchedule
     discharge: PowerSchedule | None = None
     plan: ChargePlan | None = None

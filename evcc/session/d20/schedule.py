@@ -116,12 +116,10 @@ def _choose(
 
 
 def _schedule(offered: iso.ScheduleTuple, session_ms: int) -> Schedule:
-    """TimeAnchor is UTC, but chargers in the field send 0: their schedule begins with the agreement."""
     discharge = offered.discharging_schedule
-    anchor = offered.charging_schedule.power_schedule.time_anchor
     return Schedule(
         offered.schedule_tuple_id,
-        anchor * 1000 or session_ms,
+        session_ms,
         offered.charging_schedule.power_schedule,
         discharge.power_schedule if discharge is not None else None,
     )

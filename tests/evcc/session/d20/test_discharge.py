@@ -316,6 +316,48 @@ def test_a_scheduled_discharge_asks_for_a_negative_current_within_the_tuple(iden
     assert max(amps) <= 0
 
 
+@pytest.mark.parametrize(("starts_s", "lasts_s", "begins_s"), [(300, 90_000, 300), (-60, 30, None), (0, 90_000, 0)])
+def test_a_discharging_schedule_has_its_own_time(
+    identities: Identities, starts_s: int, lasts_s: int, begins_s: int | None
+) -> None:
+    """Whatever the time of the charging schedule beside it."""
+    program = (ProgramStep(do="discharge", for_s=600),)
+    discharge = DischargeConfig(require_signed=False)
+    services = ServiceConfig(control_mode=("scheduled",))
+    bench = Bench(identities, SessionConfig(program=program, discharge=discharge, services=services), scale=20)
+    bench.charger.added = ()
+    bench.run_to("ScheduleExchangeReq")
+    response = bench.charger.answer(bench.unanswered.pop())
+    tuples = response.scheduled_se_res_control_mode.schedule_tuple
+    offered = tuples[1].discharging_schedule.power_schedule
+    entry = offered.power_schedule_entries.power_schedule_entry[0]
+    entries = msgspec.structs.replace(
+        offered.power_schedule_entries, power_schedule_entry=(msgspec.structs.replace(entry, duration=lasts_s),)
+    )
+    power = msgspec.structs.replace(
+        offered, time_anchor=bench.utc_ms // 1000 + starts_s, power_schedule_entries=entries
+    )
+    back = msgspec.structs.replace(tuples[1].discharging_schedule, power_schedule=power)
+    mode = msgspec.structs.replace(
+        response.scheduled_se_res_control_mode,
+        schedule_tuple=(msgspec.structs.replace(tuples[1], discharging_schedule=back),),
+    )
+    agreed_ms = bench.utc_ms
+    bench.reply(msgspec.structs.replace(response, scheduled_se_res_control_mode=mode))
+    bench.drive = lambda: None  # type: ignore[method-assign]
+    began: list[int] = []
+
+    def discharges() -> bool:
+        limits = [each.discharge_w for each in bench.commands if isinstance(each, SetPowerLimits)]
+        if max(limits, default=0) and not began:
+            began.append((bench.utc_ms - agreed_ms) // 1000)
+        return False
+
+    bench.run(discharges)
+    assert bench.closed == "finished"
+    assert began == ([] if begins_s is None else [pytest.approx(begins_s, abs=10)])
+
+
 def test_discharge_leaves_time_to_recharge_before_departure(identities: Identities) -> None:
     config = SessionConfig(
         program=(ProgramStep(do="discharge"),),
