@@ -269,6 +269,24 @@ EXAMPLES: dict[str, tuple[OcpiTariff, list[CdrPeriod], str, str, str]] = {
                element(("ENERGY", "3", "0", 1))),
         periods(("2019-01-07T10:00:00Z", {"ENERGY": "10.5"})), "2019-01-07T11:00:00Z", "10.5", "10.5",
     ),
+    "a current of a fraction of an ampere below its bound": (
+        tariff(element(("ENERGY", "1", "0", 1), max_current="16"), element(("ENERGY", "3", "0", 1))),
+        periods(("2019-01-07T10:00:00Z", {"ENERGY": "10", "MAX_CURRENT": "15.9"})), "2019-01-07T11:00:00Z", "10", "10",
+    ),
+    "a current of a fraction of an ampere below a bound that has one": (
+        tariff(element(("ENERGY", "1", "0", 1), min_current="16.5"), element(("ENERGY", "3", "0", 1))),
+        periods(("2019-01-07T10:00:00Z", {"ENERGY": "10", "MIN_CURRENT": "16.4999"})), "2019-01-07T11:00:00Z",
+        "30", "30",
+    ),
+    "a power of a fraction of a watt below its bound": (
+        tariff(element(("ENERGY", "1", "0", 1), max_power="11.04"), element(("ENERGY", "3", "0", 1))),
+        periods(("2019-01-07T10:00:00Z", {"ENERGY": "10", "MAX_POWER": "11.0399"})), "2019-01-07T11:00:00Z",
+        "10", "10",
+    ),
+    "a mean power of a fraction of a watt below its bound": (
+        tariff(element(("ENERGY", "1", "0", 1), min_power="11.0395"), element(("ENERGY", "3", "0", 1))),
+        periods(("2019-01-07T10:00:00Z", {"ENERGY": "11.0394"})), "2019-01-07T11:00:00Z", "33.1182", "33.1182",
+    ),
     "no power and no current": (
         tariff(element(("PARKING_TIME", "1", "0", 1), min_power="0.001"),
                element(("PARKING_TIME", "2", "0", 1), min_current="1"), element(("PARKING_TIME", "4", "0", 1))),

@@ -46,6 +46,8 @@ _TYPES: Final[dict[ChargeKind, tuple[str, int]]] = {
 _KINDS: Final[dict[str, ChargeKind]] = {
     "ENERGY": "energy", "TIME": "charging_time", "PARKING_TIME": "idle_time", "FLAT": "fixed",
 }  # fmt: skip
+_FINE: Final = 10**6
+"""Powers (kW) and currents (A) of periods, and what bounds them, are compared in millionths: they have decimals."""
 _LEAST: Final = Decimal("0.001")
 _Q4: Final = Decimal("0.0001")
 EXPORT: Final = "-export"
@@ -479,10 +481,10 @@ def _when(given: TariffRestrictions) -> When:
         to_day=given.end_date,
         min_energy_wh=scaled(given.min_kwh, 1000),
         max_energy_wh=scaled(given.max_kwh, 1000),
-        min_power_w=scaled(given.min_power, 1000),
-        max_power_w=scaled(given.max_power, 1000),
-        min_current_a=scaled(given.min_current, 1),
-        max_current_a=scaled(given.max_current, 1),
+        min_power_w=scaled(given.min_power, _FINE),
+        max_power_w=scaled(given.max_power, _FINE),
+        min_current_a=scaled(given.min_current, _FINE),
+        max_current_a=scaled(given.max_current, _FINE),
         min_time_s=given.min_duration,
         max_time_s=given.max_duration,
     )
@@ -518,10 +520,10 @@ def _usage(groups: Sequence[Sequence[CdrPeriod]], end_ms: int) -> Usage:
         readings.append(Registers(stop_ms, imported, exported))
         # rates do not change within a period, so any of its values selects them
         current = volumes.get("MIN_CURRENT", volumes.get("MAX_CURRENT"))
-        currents.append((start_ms, round(current or 0)))
+        currents.append((start_ms, round((current or 0) * _FINE)))
         power = volumes.get("MIN_POWER", volumes.get("MAX_POWER"))
-        mean_w = taken * HOUR_MS // (1000 * flows_ms) if flows_ms > 0 else 0
-        powers.append((start_ms, mean_w if power is None else round(power * 1000)))
+        mean_mw = taken * HOUR_MS // flows_ms if flows_ms > 0 else 0
+        powers.append((start_ms, mean_mw if power is None else round(power * _FINE)))
         if power is None and flows_ms < stop_ms - start_ms:
             powers.append((start_ms + flows_ms, 0))
     return Usage(
