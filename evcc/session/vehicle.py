@@ -312,8 +312,8 @@ class Vehicle(Session, Generic[StepT, EndingT]):
             super()._command(command)
 
     def _resume_pause(self, step: StepT) -> None:
-        """Carry out a step now if the session only pauses before its next request."""
-        if self.pending is None and PACE in self._time.timers:
+        """Carry out a step now, unless the session awaits a response or its contactor."""
+        if self.pending is None and self.stage.chain != "contactor":
             self._disarm(PACE)
             self._apply(step)
 

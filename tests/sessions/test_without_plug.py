@@ -137,6 +137,26 @@ def test_the_vehicle_pairs_by_the_method_that_was_agreed(pki: PkiTree, pairing: 
     assert joined.vehicle_saw("place", "paired")[0]["method"] == pairing
 
 
+@pytest.mark.parametrize(
+    ("service", "command", "stage"),
+    [
+        ("WPT", ev.DriveIn, "FindingPlace"),
+        ("WPT", ev.ObserveDevice, "Pairing"),
+        ("DC_ACDP", ev.DriveIn, "FindingPlace"),
+    ],
+)
+def test_a_driver_may_stop_on_the_way_to_the_device(join: Join, service: str, command: type, stage: str) -> None:
+    joined = join(service)
+    obey = joined.obey_vehicle
+    joined.obey_vehicle = lambda each: None if isinstance(each, command) else obey(each)  # type: ignore[method-assign]
+    joined.run(lambda: type(joined.evcc.stage).__name__ == stage and joined.evcc.pending is None)
+    joined.evcc.fact(ev.StopRequested("driver"), joined.now, joined.utc_ms)
+    stopped = joined.now
+    joined.complete()
+    assert joined.now - stopped < 1
+    assert joined.vehicle_saw("stop", "stopping")[0]["cause"] == "driver"
+
+
 def test_a_device_that_detects_the_vehicle_in_the_next_bay_is_not_paired(pki: PkiTree) -> None:
     vehicle = SessionConfig(
         program=(CHARGE,), services=ServiceConfig(energy=("WPT",)), wireless=WirelessConfig(pairing=("LF_TxEV",))
