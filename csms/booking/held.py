@@ -199,16 +199,18 @@ def counted(connection: Connection, transaction: Transaction, now_ms: int) -> pl
 
 def _by_time(found: Iterable[PricePlan]) -> bool:
     """Return whether a price depends on when something happened."""
+    of_energy = {**_LASTING, "min_energy_wh": None, "max_energy_wh": None}  # it comes to the same in whatever time
     for plan in found:
-        if plan.charging_time is not None or plan.idle_time is not None:
+        if any(each is not None for each in (plan.charging_time, plan.idle_time, plan.reservation_time)):
             return True
-        rates = [each for charge in (plan.energy, plan.export) if charge is not None for each in charge.rates]
-        if any(msgspec.structs.replace(each.when, **_LASTING) != When() for each in rates):
-            return True
+        for kind in ("energy", "export", "fixed", "reservation_fixed"):
+            charge, timeless = plan.charge(kind), of_energy if kind == "energy" else _LASTING
+            if charge and any(msgspec.structs.replace(each.when, **timeless) != When() for each in charge.rates):
+                return True
     return False
 
 
-_LASTING: Final = {"evse_kind": None, "payment_brand": None, "payment_recognition": None}
+_LASTING: Final[dict[str, None]] = {"evse_kind": None, "payment_brand": None, "payment_recognition": None}
 """Conditions that hold during a whole transaction, or never."""
 
 

@@ -30,7 +30,7 @@ from tests.csms.charging import TOKENS, VALID, Charging
 from tests.csms.db.events import found_as
 from tests.csms.fixtures import Start
 from tests.csms.scripted_station import Payload, ScriptedStation
-from v2g.energy.price_plan import Charge, PricePlan, Rate, When
+from v2g.energy.price_plan import Charge, ChargeKind, PricePlan, Rate, When
 from v2g.energy.settlement.bookkeeping import next_period, period_of
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
@@ -208,13 +208,22 @@ async def test_energy_without_a_state_is_held_where_pauses_have_a_price(station:
     assert [(each.kind, each.incl_tax) for each in worked.bill.lines] == [("energy", 500_000)]
 
 
-@pytest.mark.parametrize(("condition", "by_time"), [({"from_minute": 480}, True), ({"evse_kind": "DC"}, False)])
+@pytest.mark.parametrize(
+    ("kind", "condition", "by_time"),
+    [
+        ("energy", {"from_minute": 480}, True),
+        ("energy", {"evse_kind": "DC"}, False),
+        ("energy", {"max_energy_wh": 500}, False),
+        ("export", {"max_energy_wh": 500}, True),
+        ("fixed", {"from_minute": 480}, True),
+    ],
+)
 async def test_a_price_of_some_hours_depends_on_time(
-    station: Station, condition: dict[str, Any], by_time: bool
+    station: Station, kind: ChargeKind, condition: dict[str, Any], by_time: bool
 ) -> None:
-    """So a gap in its events counts, as with two prices."""
+    """So a gap in its events counts, as with two prices; a block of energy costs the same whenever it is taken."""
     run = station.csms.services.store.run
-    plan = PricePlan(id="some", currency="EUR", energy=Charge(rates=(Rate(price="0.5", when=When(**condition)),)))
+    plan = PricePlan(id="some", currency="EUR", **{kind: Charge(rates=(Rate(price="0.5", when=When(**condition)),))})
     await run(tariffs.add_plan, plan, 0)
     await run(tariffs.assign, tariffs.Scope(), plan.id, 0)
     await station.event("Started", wh(0, "Transaction.Begin"), state="Charging")
