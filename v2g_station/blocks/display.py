@@ -3,7 +3,7 @@
 What drivers read about their own requests, such as a refused card: `notices` in `v2g_station/device/display.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Final
 
@@ -77,6 +77,11 @@ class DisplayMessages(FunctionalBlock):
             return "NotSupportedMessageFormat"
         if info.state is not None and info.state not in model.members("DisplayMessageCtrlr.SupportedStates"):
             return "NotSupportedState"
+        if self._k.version == "2.1":  # O01.FR.18
+            known = (model.variable("DisplayMessageCtrlr.Language").values or "").split(",")
+            for content in (info.message, *info.message_extra):
+                if content.language and not any(same_language(content.language, each) for each in known):
+                    return "LanguageNotSupported"
         if info.transaction_id is not None and not self._runs(info.transaction_id):
             return "UnknownTransaction"  # O02.FR.01
         return "Accepted" if info.id in self._all or len(self._all) < MAX_MESSAGES else "Rejected"
@@ -133,9 +138,9 @@ class DisplayMessages(FunctionalBlock):
                 showing.append(info)
         best = min((_RANK[info.priority] for info in showing), default=0)
         chosen = tuple(info for info in showing if _RANK[info.priority] == best)
-        languages = [e.authorization.language for e in self._evses.values() if e.authorization]
-        readable = tuple(info for info in chosen if any(same_language(info.message.language, e) for e in languages))
-        chosen = readable or chosen  # O01.FR.08: in the driver's language if available
+        drivers = [evse.authorization.languages for evse in self._evses.values() if evse.authorization is not None]
+        readable = {info.id for languages in drivers if languages for info in _readable(chosen, (*languages, "en"))}
+        chosen = tuple(info for info in chosen if info.id in readable) or chosen
         if chosen != self._shown:
             self._shown = chosen
             self._k.do(ShowMessages(messages=chosen))
@@ -169,6 +174,19 @@ class DisplayMessages(FunctionalBlock):
 
     def _measure(self) -> None:
         self._k.put("DisplayMessageCtrlr.DisplayMessages", str(len(self._all)))
+
+
+def _readable(messages: Iterable[ocpp.MessageInfo], languages: Iterable[str]) -> list[ocpp.MessageInfo]:
+    """Return the messages in the first of some languages that one of them is in (C01.FR.08, .09, O01.FR.08, .09)."""
+    found = (
+        [
+            info
+            for info in messages
+            if any(same_language(text.language, language) for text in (info.message, *info.message_extra))
+        ]
+        for language in languages
+    )
+    return next(filter(None, found), [])
 
 
 def _window(info: ocpp.MessageInfo) -> tuple[int | None, int | None]:

@@ -179,8 +179,8 @@ class TokenVerdict(msgspec.Struct, frozen=True, kw_only=True):
     accepted: bool
     group: str | None = None
     evse_ids: tuple[int, ...] = ()
-    language: str | None = None
-    """The driver's preferred language (RFC 5646), if the CSMS has sent it."""
+    languages: tuple[str, ...] = ()
+    """The driver's languages (RFC 5646), the preferred one first, as the CSMS has sent them."""
     message: str = ""
     """A message from the CSMS for the driver, e.g. the price (I01)."""
     energy_transfer: tuple[str, ...] = ()

@@ -108,7 +108,7 @@ class RemoteControl(FunctionalBlock):
                 found,
                 group=verdict.group,
                 reservation_id=reservation,
-                language=verdict.language,
+                languages=verdict.languages,
                 message=verdict.message,
                 energy_transfer=verdict.energy_transfer,
                 limit=self._web_payments.limit_of(evse.number, found.id_token),

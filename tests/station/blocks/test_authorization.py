@@ -28,6 +28,22 @@ def test_messages_are_in_the_drivers_language(evse_id: int | None, language: str
     assert shown(found) == [2]
 
 
+@pytest.mark.parametrize(
+    ("languages", "chosen"),
+    [(("fr", "de"), [2]), (("en", "de"), [1]), (("de", "en"), [2]), (("fr", "nl"), [1])],
+)
+def test_messages_are_in_the_second_language_of_a_driver_then_in_english(
+    languages: tuple[str, str], chosen: list[int]
+) -> None:
+    """C01.FR.09, O01.FR.09."""
+    found = bench(language1=languages[0], language2=languages[1])
+    for _ in range(2):  # also from the cache
+        found.present()
+        found.plug()
+        assert shown(found) == chosen
+        found.unplug()
+
+
 def test_a_cached_identifier_has_its_language() -> None:
     found = bench(language1="de")
     for _ in range(2):

@@ -71,6 +71,30 @@ def test_tc_o_17_cs_priority_not_supported() -> None:
     assert put(Bench(variables=variables), priority="InFront") == "NotSupportedPriority"
 
 
+@together(
+    ("language", "status"),
+    [("en", "Accepted"), ("de-AT", "Accepted"), ("FR", "Accepted"), (None, "Accepted"), ("sv", "LanguageNotSupported")],
+)
+def test_languages_that_the_station_does_not_list_are_rejected(language: str | None, status: str) -> None:
+    """O01.FR.18, of 2.1: DisplayMessageCtrlr.Language."""
+    text = {"format": "UTF8", "content": "Text"} | ({"language": language} if language else {})
+    assert put(Bench("2.1"), message=text) == status
+    assert put(Bench("2.1"), messageExtra=[text]) == status
+    assert put(Bench("2.0.1"), message=text) == "Accepted"
+
+
+def test_a_message_with_the_driver_s_language_among_others_is_in_it() -> None:
+    """O01.FR.08."""
+    found = Bench("2.1")
+    english, german, french = ({"format": "UTF8", "language": each, "content": each} for each in ("en", "de", "fr"))
+    for number, texts in enumerate(([english, german], [german], [french]), 1):
+        put(found, number, message=texts[0], **({"messageExtra": texts[1:]} if texts[1:] else {}))
+    found.answers["Authorize"] = {"idTokenInfo": {"status": "Accepted", "language1": "de"}}
+    found.present()
+    found.wait(1)
+    assert shown(found) == [1, 2]
+
+
 def test_tc_o_18_cs_state_not_supported() -> None:
     variables = {"DisplayMessageCtrlr.SupportedStates": "Idle"}
     assert put(Bench(variables=variables), state="Faulted") == "NotSupportedState"

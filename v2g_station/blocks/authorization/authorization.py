@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from v2g.errors import TimeoutExpired
 from v2g.observe import Callbacks
 from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
-from v2g_station.blocks.authorization.cache import Cache, CachedToken
+from v2g_station.blocks.authorization.cache import Cache, CachedToken, known
 from v2g_station.blocks.authorization.contracts import (
     AuthorizationStatus,
     AuthorizeOutcome,
@@ -46,11 +46,11 @@ class _Floating(NamedTuple):
     verdict: TokenVerdict
 
 
-def _local(known: CachedToken) -> TokenVerdict:
-    """Return the result of the local list or the cache."""
+def _verdict(found: CachedToken) -> TokenVerdict:
+    """Return what is known of an identifier, from the local list, the cache or the CSMS, as a result (C10.FR.14)."""
     return TokenVerdict(
-        accepted=known.status == "Accepted", group=known.group, evse_ids=known.evse_ids, language=known.language,
-        energy_transfer=known.energy_transfer,
+        accepted=found.status == "Accepted", group=found.group, evse_ids=found.evse_ids, message=found.message,
+        languages=tuple(filter(None, (found.language, found.language2))), energy_transfer=found.energy_transfer,
     )  # fmt: skip
 
 
@@ -150,8 +150,8 @@ class Authorizer(FunctionalBlock):
     def _other_token(self, fact: TokenPresented, running: list[tuple[Evse, Authorization]]) -> None:
         """Handle another identifier during a transaction: of the same group, a master pass, or neither (C09, C16)."""
         # what is known locally; the list comes before the cache (C13.FR.01, C14.FR.01)
-        known = self._list.find(fact.id_token) or self._cache.find(fact.id_token)
-        if known is not None and known.status == "Accepted" and self._end_by_group(fact, running, known.group):
+        found = self._list.find(fact.id_token) or self._cache.find(fact.id_token)
+        if found is not None and found.status == "Accepted" and self._end_by_group(fact, running, found.group):
             return  # C09.FR.04, .07
         if not self._k.online:
             self._show(fact.evse_id, "rejected")
@@ -312,14 +312,14 @@ class Authorizer(FunctionalBlock):
             return
         if found is not None and model.flag("AuthCtrlr.LocalPreAuthorize"):
             if found.status == "Accepted":  # C12.FR.02, C14.FR.02, .04
-                then(_local(found))
+                then(_verdict(found))
                 return
             controller = "LocalAuthListCtrlr" if listed is not None else "AuthCacheCtrlr"
             if model.flag(f"{controller}.DisablePostAuthorize"):
                 then(REFUSED)
                 return
         if model.flag("AuthCtrlr.DisableRemoteAuthorization"):
-            then(_local(found) if found is not None else REFUSED)
+            then(_verdict(found) if found is not None else REFUSED)
             return
 
         self.ask(id_token, then, lambda: self._offline(id_token, found))
@@ -337,18 +337,7 @@ class Authorizer(FunctionalBlock):
                 info = answer.id_token_info
                 allowed = allowed_energy_transfer(answer, self._k.version)
                 self._cache.learn(id_token, info, authorized=True, energy_transfer=allowed)  # C10.FR.04
-                group = info.group_id_token.id_token if info.group_id_token else None
-                message = info.personal_message.content if info.personal_message else ""
-                then(
-                    TokenVerdict(
-                        accepted=info.status == "Accepted",
-                        group=group,
-                        evse_ids=info.evse_id,
-                        language=info.language1,
-                        message=message,
-                        energy_transfer=allowed,
-                    )
-                )
+                then(replace(_verdict(known(info, self._k.utc_ms)), energy_transfer=allowed))
             elif not isinstance(answer, Message) and not self._k.online:
                 then(away())
             else:
@@ -360,7 +349,7 @@ class Authorizer(FunctionalBlock):
         """Decide without the CSMS (C13, C15)."""
         model = self._k.model
         if found is not None and model.flag("AuthCtrlr.LocalAuthorizeOffline"):
-            return _local(found)
+            return _verdict(found)
         unknown = found is None and model.flag("AuthCtrlr.OfflineTxForUnknownIdEnabled")
         presented = id_token.type not in ("NoAuthorization", _ADDRESS)  # every vehicle has an address
         return TokenVerdict(accepted=unknown and presented)  # C15.FR.08
@@ -423,14 +412,9 @@ class Authorizer(FunctionalBlock):
                 outcome = authorize_outcome(answer, self._k.version, validated=valid is True)
                 info, modes = answer.id_token_info, outcome.energy_transfer
                 self._cache.learn(token, info, authorized=True, energy_transfer=modes)
-                verdict = TokenVerdict(
-                    accepted=outcome.decision is AuthorizationStatus.ACCEPTED,
-                    group=info.group_id_token.id_token if info.group_id_token else None,
-                    evse_ids=info.evse_id,
-                    language=info.language1,
-                    energy_transfer=modes,
-                )
-                then(outcome, verdict)
+                accepted = outcome.decision is AuthorizationStatus.ACCEPTED
+                verdict = _verdict(known(info, self._k.utc_ms))
+                then(outcome, replace(verdict, accepted=accepted, energy_transfer=modes))
                 return
             self._k.note("authorize_failed", reason=str(answer)[:200])
             if self._k.online and not isinstance(answer, TimeoutExpired):  # it has answered
@@ -443,16 +427,16 @@ class Authorizer(FunctionalBlock):
     def contract_offline(self, fact: ContractPresented) -> tuple[AuthorizeOutcome, TokenVerdict]:
         """Decide on a contract without the CSMS (C07.FR.07 to .12)."""
         verdict, permitted = REFUSED, self._k.model.flag("ISO15118Ctrlr.ContractValidationOffline")
-        known: CachedToken | None = None
+        found: CachedToken | None = None
         if fact.locally_valid and permitted and self._may_begin:
             token = contract_token(fact.emaid)
-            known = self._list.find(token) or self._cache.find(token)
-            if known is None and fact.accept_unknown:
+            found = self._list.find(token) or self._cache.find(token)
+            if found is None and fact.accept_unknown:
                 verdict = TokenVerdict(accepted=True)
             else:
-                verdict = self._offline(token, known)
-        if known is not None and known.status != "Accepted":
-            return AuthorizeOutcome(decision=decision_of(known.status), status=known.status), verdict
+                verdict = self._offline(token, found)
+        if found is not None and found.status != "Accepted":
+            return AuthorizeOutcome(decision=decision_of(found.status), status=found.status), verdict
         decision = AuthorizationStatus.ACCEPTED if verdict.accepted else AuthorizationStatus.UNREACHABLE
         return AuthorizeOutcome(decision=decision, energy_transfer=verdict.energy_transfer), verdict
 

@@ -34,8 +34,8 @@ class DriverTariff(msgspec.Struct, frozen=True, kw_only=True):
     tariff: Tariff | None = None
 
 
-_ONCE: Final = frozenset({"NoAuthorization", DIRECT_PAYMENT})
-"""Types of identifiers that are used only once."""
+_ONCE: Final = frozenset({"NoAuthorization", "Central", DIRECT_PAYMENT})
+"""Types of identifiers that are not cached (C02.FR.03, C05.FR.02), as they are used only once."""
 
 
 class CachedToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +46,9 @@ class CachedToken(msgspec.Struct, frozen=True, kw_only=True):
     expires_ms: int | None = None
     evse_ids: tuple[int, ...] = ()
     language: str | None = None
+    language2: str | None = None
+    message: str = ""
+    """What the CSMS says to its driver, such as the price (personalMessage)."""
     energy_transfer: tuple[str, ...] = ()
     """The only energy transfer modes that the CSMS allowed it at its last authorization; empty for any."""
     driver: DriverTariff | None = None
@@ -68,6 +71,8 @@ def known(info: IdTokenInfo, utc_ms: int) -> CachedToken:
         expires_ms=expires,
         evse_ids=info.evse_id,
         language=info.language1,
+        language2=info.language2,
+        message=info.personal_message.content if info.personal_message else "",
         stored_ms=utc_ms,
         used_ms=utc_ms,
     )

@@ -178,7 +178,7 @@ class LocalCosts(FunctionalBlock):
 
     def _show_tariff(self, evse: Evse, found: Priced, tariff: ocpp.Tariff) -> None:
         """Store the terms of a transaction, and display them."""
-        text = description(tariff, evse.authorization.language if evse.authorization is not None else None)
+        text = description(tariff, evse.authorization.languages if evse.authorization is not None else ())
         found.terms = msgspec.structs.replace(found.terms, text=text)
         self._k.keep("terms", found.name, found.terms)  # and `event` its cost
         self._tariffs.show_own(evse.number, tariff.tariff_id, text)

@@ -146,7 +146,7 @@ class StationTariffs(FunctionalBlock):
             driver = self.driver(found.id_token)
             tariff = driver.tariff if driver is not None else self.default(evse.number)
         if tariff is not None:
-            text = found.message or description(tariff, found.language)
+            text = found.message or description(tariff, found.languages)
             self.show_own(evse.number, tariff.tariff_id, text)
             return
         offline = f"{_CONTROLLER}.OfflineTariffFallbackMessage"
@@ -363,8 +363,8 @@ class StationTariffs(FunctionalBlock):
         ]
 
 
-def description(tariff: ocpp.Tariff, language: str | None = None) -> str:
-    """Return a tariff's description in the given language if available, else the first one."""
+def description(tariff: ocpp.Tariff, languages: Iterable[str] = ()) -> str:
+    """Return a tariff's description in the first of the languages that it has, else its first one."""
     texts = tariff.description
-    mine = [each for each in texts if same_language(each.language, language)]
+    mine = [each for language in languages for each in texts if same_language(each.language, language)]
     return next((each.content for each in (*mine, *texts)), "")

@@ -244,10 +244,10 @@ def test_the_cache_lets_go_of_what_is_no_use_first() -> None:
         found.answers["Authorize"] = says(
             "Blocked" if number == 7 else "Accepted",
         )
-        token = IdToken(id_token=f"T-{number}", type="Central")
+        token = IdToken(id_token=f"T-{number}", type="ISO14443")
         found.station.cache.learn(token, IdTokenInfo(status="Blocked" if number == 7 else "Accepted"))
-    assert found.station.cache.find(IdToken(id_token="T-7", type="Central")) is None
-    assert found.station.cache.find(IdToken(id_token="T-900", type="Central")) is not None
+    assert found.station.cache.find(IdToken(id_token="T-7", type="ISO14443")) is None
+    assert found.station.cache.find(IdToken(id_token="T-900", type="ISO14443")) is not None
     assert int(found.get("AuthCacheCtrlr", "Storage")["attributeValue"]) <= 524_288
 
 

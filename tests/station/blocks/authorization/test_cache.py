@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from v2g.ocpp.messages.authorization import ClearCacheRequest, ClearCacheResponse, IdToken, IdTokenInfo
+from v2g.ocpp.messages.base import MessageContent
 from v2g.ocpp.messages.payment import DIRECT_PAYMENT
 from v2g.ocpp.messages.tariff_cost import Tariff
 from v2g.ocpp.times import format_time
@@ -54,7 +55,16 @@ class Shelf:
 
 
 def tag(number: int) -> IdToken:
-    return IdToken(id_token=f"T-{number}", type="Central")
+    return IdToken(id_token=f"T-{number}", type="ISO14443")
+
+
+@pytest.mark.parametrize("kind", ["Central", "NoAuthorization", "DirectPayment"])
+def test_identifiers_that_are_used_once_are_not_stored(kind: Any) -> None:
+    """C02.FR.03, C05.FR.02."""
+    shelf, once = Shelf(), IdToken(id_token="T-1", type=kind)
+    shelf.cache.learn(once, ACCEPTED, authorized=True)
+    assert shelf.cache.find(once) is None
+    assert shelf.kept() == []
 
 
 def test_an_identifier_is_known_by_a_hash_whatever_its_case() -> None:
@@ -69,7 +79,9 @@ def test_all_that_is_of_use_is_known_and_survives_a_restart() -> None:
         group_id_token=IdToken(id_token="G", type="Central"),
         cache_expiry_date_time=format_time(NOW_MS + 1000),
         language1="de",
+        language2="en",
         evse_id=(1,),
+        personal_message=MessageContent(format="UTF8", content="Hello"),
     )
     shelf = Shelf()
     shelf.cache.learn(TAG, info, authorized=True, energy_transfer=("DC",))
@@ -81,6 +93,8 @@ def test_all_that_is_of_use_is_known_and_survives_a_restart() -> None:
         expires_ms=NOW_MS + 1000,
         evse_ids=(1,),
         language="de",
+        language2="en",
+        message="Hello",
         energy_transfer=("DC",),
         driver=None,
         stored_ms=NOW_MS,
