@@ -287,6 +287,16 @@ EXAMPLES: dict[str, tuple[OcpiTariff, list[CdrPeriod], str, str, str]] = {
         tariff(element(("ENERGY", "1", "0", 1), min_power="11.0395"), element(("ENERGY", "3", "0", 1))),
         periods(("2019-01-07T10:00:00Z", {"ENERGY": "11.0394"})), "2019-01-07T11:00:00Z", "33.1182", "33.1182",
     ),
+    "charging for less than its period lasts": (
+        tariff(element(("TIME", "3", "0", 1)), element(("PARKING_TIME", "6", "0", 1))),
+        periods(("2019-01-07T10:00:00Z", {"ENERGY": "1", "TIME": "0.4"}),
+                ("2019-01-07T11:00:00Z", {"ENERGY": "0", "TIME": "0.3333", "PARKING_TIME": "0"}),
+                ("2019-01-07T11:20:00Z", {"ENERGY": "0"})), "2019-01-07T12:20:00Z", "8.20", "8.20",
+    ),
+    "decimals of a time are no other time": (
+        tariff(element(("ENERGY", "1", "0", 1), max_power="30.001"), element(("ENERGY", "3", "0", 1))),
+        periods(("2019-01-07T10:00:00Z", {"ENERGY": "10", "TIME": "0.3333"})), "2019-01-07T10:20:00Z", "10", "10",
+    ),
     "no power and no current": (
         tariff(element(("PARKING_TIME", "1", "0", 1), min_power="0.001"),
                element(("PARKING_TIME", "2", "0", 1), min_current="1"), element(("PARKING_TIME", "4", "0", 1))),

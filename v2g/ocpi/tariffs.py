@@ -48,6 +48,8 @@ _KINDS: Final[dict[str, ChargeKind]] = {
 }  # fmt: skip
 _FINE: Final = 10**6
 """Powers (kW) and currents (A) of periods, and what bounds them, are compared in millionths: they have decimals."""
+_DECIMAL_MS: Final = 360
+"""The fourth decimal of an hour."""
 _LEAST: Final = Decimal("0.001")
 _Q4: Final = Decimal("0.0001")
 EXPORT: Final = "-export"
@@ -370,7 +372,8 @@ def _count(
         forth = next((each for each in group if not _is_back(each[0])), back)
         amounts = [(forth, "ENERGY", Decimal(piece.energy_mwh) / 10**6)]
         amounts.append((back, "ENERGY", Decimal(-piece.export_mwh) / 10**6))
-        if piece.length_ms:
+        said = {each.type for each in forth[0].dimensions if each.volume or each.type == "TIME"}
+        if piece.length_ms and (piece.charging or "PARKING_TIME" in said or "TIME" not in said):
             amounts.append((forth, "TIME" if piece.charging else "PARKING_TIME", Decimal(piece.length_ms) / HOUR_MS))
         if number == 0:
             amounts.append((forth, "FLAT", Decimal(1)))
@@ -498,7 +501,8 @@ def _minute(clock: str | None) -> int | None:
 
 
 def _usage(groups: Sequence[Sequence[CdrPeriod]], end_ms: int) -> Usage:
-    """Return what was used in charging periods: registers at their borders, and where energy flowed."""
+    """Return what was used in charging periods: registers at their borders, and where energy flowed: for as long as a
+    period says, if it lasts longer."""
     starts = [utc_ms(each[0].start_date_time) for each in groups]
     if not groups or end_ms < starts[-1] or end_ms - starts[0] > timedelta(days=60) / timedelta(milliseconds=1):
         raise CodecError("the charging periods do not end")
@@ -513,8 +517,10 @@ def _usage(groups: Sequence[Sequence[CdrPeriod]], end_ms: int) -> Usage:
         imported, exported = imported + taken, exported - sum(min(each, 0) for each in energies)
         flowing = "TIME" in volumes or ("PARKING_TIME" not in volumes and any(energies))
         charging.append((start_ms, flowing))
-        if flowing and volumes.get("PARKING_TIME", Decimal(0)) > 0:  # both: the rates of a period do not change in it
-            flows_ms = min(flows_ms, round(volumes["TIME"] * HOUR_MS))
+        charged_ms = round(volumes["TIME"] * HOUR_MS) if "TIME" in volumes else flows_ms
+        parks = volumes.get("PARKING_TIME", Decimal(0)) > 0
+        if flowing and (parks or charged_ms + _DECIMAL_MS < flows_ms):  # the rates of a period do not change in it
+            flows_ms = min(flows_ms, charged_ms)
             readings.append(Registers(start_ms + flows_ms, imported, exported))
             charging.append((start_ms + flows_ms, False))
         readings.append(Registers(stop_ms, imported, exported))
