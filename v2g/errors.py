@@ -193,13 +193,17 @@ class Iso15118Error(ProtocolError):
         self.reason: Final = reason
 
 
+NOT_THERE: Final = frozenset({"NotImplemented", "NotSupported"})
+"""Error codes of OCPP-J, and statuses, by which a peer does not have what was requested (K01.FR.29, I07.FR.01)."""
+
+
 class OcppError(ProtocolError):
     """`answer` is an OCPP-J error code, such as `FormationViolation` (OCPP-J 4.3)."""
 
     @property
     def not_there(self) -> bool:
-        """Whether the peer does not have what was requested (K01.FR.29, I07.FR.01)."""
-        return self.answer in ("NotImplemented", "NotSupported")
+        """Whether the peer does not have what was requested."""
+        return self.answer in NOT_THERE
 
 
 class OcpiError(ProtocolError):

@@ -13,7 +13,7 @@ import msgspec
 from v2g import typed_json
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.operator import JournalReceipt
-from v2g.errors import OcppError, TimeoutExpired, TransportError
+from v2g.errors import NOT_THERE, OcppError, TimeoutExpired, TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.observe import Observe, Scalar
@@ -27,7 +27,7 @@ CHARACTERS_PER_MESSAGE: Final = 48_000
 STRANGER: Final = "journal_stranger"
 """Key in the collection `program` of the URL of a CSMS that does not support journals."""
 
-_UNKNOWN: Final = frozenset({"UnknownVendorId", "UnknownMessageId", "NotImplemented", "NotSupported"})
+_UNKNOWN: Final = NOT_THERE | {"UnknownVendorId", "UnknownMessageId"}
 _REASONS: Final = frozenset({"InvalidEntries", "JournalRefused"})
 """Reasons of a CSMS that supports journals for rejecting lines; any other rejection means that it does not."""
 

@@ -66,8 +66,9 @@ from v2g.ocpp.routes import action_of
 from v2g.ocpp.v16 import messages as v16
 from v2g.ocpp.v16 import mirrored
 from v2g.ocpp.v16.bridge import Bridge
-from v2g.ocpp.v16.from_station import COSTS, EVENTS, PLUG_AND_CHARGE
+from v2g.ocpp.v16.from_station import COSTS, EVENTS
 from v2g.ocpp.v16.mirror import BegunAs, Mirror, NetworkInUse, NumberedHere, StateOf
+from v2g.ocpp.v16.plug_and_charge import PLUG_AND_CHARGE
 from v2g_station.blocks.connection.network import first_profile
 
 pytestmark = pytest.mark.requirement("R199")

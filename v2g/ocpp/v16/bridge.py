@@ -18,19 +18,17 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 import msgspec
 
 from v2g import typed_json
-from v2g.errors import OcppError, TimeoutExpired
-from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken, IdTokenInfo
+from v2g.errors import NOT_THERE, OcppError, TimeoutExpired
+from v2g.ocpp.messages.authorization import IdToken, IdTokenInfo
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.data_transfer import VENDOR
 from v2g.ocpp.messages.provisioning import NotifyReportRequest
-from v2g.ocpp.messages.security import CertificateSignedRequest, SignCertificateRequest
 from v2g.ocpp.messages.transactions import ChargingState, TransactionEventRequest
 from v2g.ocpp.quirks import STRICT
 from v2g.ocpp.routes import action_of
 from v2g.ocpp.times import parse_time
 from v2g.ocpp.v16.messages import IdTagInfo, IdTagStatus, MeterValue16
-from v2g.ocpp.versions import M, read_payload, write_payload
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -230,7 +228,7 @@ class Bridge:
             except (OcppError, TimeoutExpired) as refused:
                 error = refused
             status = error.answer if isinstance(error, OcppError) else getattr(answer, "status", "")
-            if feature and status in _ABSENT:
+            if feature and status in NOT_THERE:
                 self.lacks.add(feature)
 
     # -- shared by translations
@@ -299,7 +297,6 @@ class Bridge:
         return found
 
 
-_ABSENT: Final = frozenset({"NotImplemented", "NotSupported"})
 _OPTIONAL: Final = frozenset({
     "CancelReservation", "ClearChargingProfile", "ExtendedTriggerMessage", "GetCompositeSchedule",
     "GetLocalListVersion", "GetLog", "ReserveNow", "SendLocalList", "SetChargingProfile", "TriggerMessage",
@@ -364,68 +361,3 @@ def id_tag_info(info: IdTokenInfo | None) -> IdTagInfo:
     return IdTagInfo(
         status=_STATUS.get(info.status, "Invalid"), expiry_date=info.cache_expiry_date_time, parent_id_tag=parent
     )
-
-
-# -- messages of 2.0.1 in the texts of DataTransfers, for Plug and Charge: by the limits of 2.1, which allows all that
-# 2.0.1 does, as contracts of ISO 15118-20 are longer
-
-
-def as_text(message: Message) -> str:
-    """Return a message as JSON. Raises OcppError."""
-    return write_payload(message, "2.1").decode()
-
-
-def from_text(text: str, type_: type[M]) -> M:
-    """Return the message in a text. Raises OcppError.
-
-    The application note of Plug and Charge names no type of certificate: here it is that of ISO 15118.
-    """
-    message = read_payload(text.encode(), type_, "2.1")
-    if isinstance(message, SignCertificateRequest | CertificateSignedRequest) and message.certificate_type is None:
-        return msgspec.structs.replace(message, certificate_type="V2GCertificate")
-    return message
-
-
-# -- OCA's application note of Plug and Charge simplifies Authorize: `idToken` is the EMAID alone, `idTokenInfo` as in
-# 1.6; some follow it (Monta), others send it as in 2.0.1 (EVerest)
-
-
-def simple_text(request: AuthorizeRequest) -> str:
-    """Return an Authorize of a contract as the application note has it. Raises OcppError."""
-    said = typed_json.decode(as_text(request), dict[str, object])
-    return msgspec.json.encode(said | {"idToken": request.id_token.id_token}).decode()
-
-
-def from_simple(text: str) -> AuthorizeRequest | None:
-    """Return the Authorize in a text of the application note's form; None for another form. Raises OcppError."""
-    try:
-        said = typed_json.decode(text, dict[str, object])
-    except msgspec.MsgspecError:
-        return None
-    if not isinstance(emaid := said.get("idToken"), str):
-        return None
-    whole = said | {"idToken": {"idToken": emaid, "type": "eMAID"}}
-    return from_text(msgspec.json.encode(whole).decode(), AuthorizeRequest)
-
-
-class _Info(msgspec.Struct):
-    status: str
-
-
-class _Authorized(msgspec.Struct, rename="camel", omit_defaults=True):
-    """What answers of both forms have."""
-
-    id_token_info: _Info
-    certificate_status: str | None = None
-
-
-def authorized(text: str) -> AuthorizeResponse:
-    """Return the answer in a text of either form; of the application note's what both have. Raises OcppError."""
-    try:
-        return from_text(text, AuthorizeResponse)
-    except OcppError:  # the note's form
-        try:
-            said = typed_json.decode(text, _Authorized)
-        except msgspec.MsgspecError as error:
-            raise OcppError(str(error), answer="FormatViolation") from None
-        return from_text(msgspec.json.encode(said).decode(), AuthorizeResponse)

@@ -9,7 +9,7 @@ from v2g import typed_json
 from v2g.errors import OcppError
 from v2g.ocpp.messages import authorization, certificates, firmware, provisioning, remote_control, smart_charging
 from v2g.ocpp.messages.availability import ChangeAvailabilityRequest, ChangeAvailabilityResponse
-from v2g.ocpp.messages.base import EVSE, Component, Message, MessageContent, Variable
+from v2g.ocpp.messages.base import EVSE, Component, MessageContent, Variable
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
 from v2g.ocpp.messages.diagnostics import GetLogRequest, GetLogResponse, LogParameters
@@ -23,13 +23,13 @@ from v2g.ocpp.messages.reservation import (
 )
 from v2g.ocpp.messages.security import CertificateSignedRequest, CertificateSignedResponse
 from v2g.ocpp.messages.tariff_cost import CostUpdatedRequest
-from v2g.ocpp.routes import request_type
 from v2g.ocpp.times import format_time
 from v2g.ocpp.v16 import configuration
 from v2g.ocpp.v16 import messages as v16
-from v2g.ocpp.v16.bridge import Steps, as_text, data_in, from_text, text_of
-from v2g.ocpp.v16.from_station import COSTS, PLUG_AND_CHARGE
+from v2g.ocpp.v16.bridge import Steps, data_in, text_of
+from v2g.ocpp.v16.from_station import COSTS
 from v2g.ocpp.v16.mirror import Mirror, NetworkInUse, NetworkNow, from_back_end
+from v2g.ocpp.v16.plug_and_charge import PLUG_AND_CHARGE, TO_STATION, pass_on
 from v2g.ocpp.v16.to_back_end import report_update
 from v2g.ocpp.v16.to_station import EXTENDED, PURPOSES, ROOTS, TRIGGERS
 
@@ -38,10 +38,6 @@ _ROOTS: Final = {code: use for use, code in ROOTS.items()}
 _TRIGGERS: Final[Mapping[str, str]] = {
     code: name for name, code in (*TRIGGERS.items(), *EXTENDED.items()) if name != "TransactionEvent"
 }
-_TO_STATION: Final = frozenset(
-    {"CertificateSigned", "InstallCertificate", "DeleteCertificate", "GetInstalledCertificateIds", "TriggerMessage"}
-)
-"""Messages of 2.0.1 for Plug and Charge that go to stations."""
 _SHOWN_MS: Final = 60_000
 """How long a price is displayed."""
 _OF_PRICE: Final = 16_000_000
@@ -544,14 +540,7 @@ def transfer(mirror: Mirror, request: v16.DataTransferReq) -> Steps[v16.DataTran
     """Take a vendor's message: those for Plug and Charge are messages of 2.0.1, those with prices are displayed."""
     vendor = request.vendor_id.casefold()
     if vendor == PLUG_AND_CHARGE:
-        action = request.message_id
-        if action not in _TO_STATION:
-            return v16.DataTransferConf(status="UnknownMessageId")
-        try:
-            reply: Message = yield from_text(request.data or "", request_type(action))
-            return v16.DataTransferConf(status="Accepted", data=as_text(reply))
-        except OcppError as error:
-            return v16.DataTransferConf(status="Rejected", data=str(error)[:255])
+        return (yield from pass_on(request, TO_STATION))
     if vendor == COSTS:
         return (yield from _price(mirror, request))
     answer: DataTransferResponse = yield DataTransferRequest(

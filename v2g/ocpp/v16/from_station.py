@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from v2g.errors import OcppError
 from v2g.ocpp.messages import availability
 from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken, IdTokenInfo
-from v2g.ocpp.messages.base import EVSE, Component, Message, Variable
+from v2g.ocpp.messages.base import EVSE, Component, Variable
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
 from v2g.ocpp.messages.diagnostics import EventData, LogStatusNotificationRequest, NotifyEventRequest, UploadLogStatus
 from v2g.ocpp.messages.firmware import FirmwareStatusNotificationRequest
@@ -25,7 +25,6 @@ from v2g.ocpp.messages.transactions import (
     TransactionEventResponse,
     TriggerReason,
 )
-from v2g.ocpp.routes import known, request_type
 from v2g.ocpp.times import format_time, parse_time
 from v2g.ocpp.v16 import messages as v16
 from v2g.ocpp.v16 import readings
@@ -38,16 +37,14 @@ from v2g.ocpp.v16.bridge import (
     NumberOf,
     OngoingAt,
     Steps,
-    as_text,
     data_in,
-    from_simple,
     from_station,
-    from_text,
     id_tag_info,
     number_in,
     text_of,
     to_station,
 )
+from v2g.ocpp.v16.plug_and_charge import PLUG_AND_CHARGE, TO_BACK_END, pass_on
 
 COSTS: Final = "org.openchargealliance.costmsg"
 SHOWS_PRICES: Final = "CustomDisplayCostAndPrice"
@@ -110,10 +107,6 @@ def show_cost(bridge: Bridge, found: Numbered, answer: TransactionEventResponse)
     data = {"transactionId": found.number, "cost": cost, "priceText": shown}
     bridge.after.append(_send(bridge, "FinalCost", data))
 
-
-PLUG_AND_CHARGE: Final = "org.openchargealliance.iso15118pnc"
-"""Vendor of the DataTransfers that carry messages of 2.0.1 for Plug and Charge, as JSON in a text."""
-OF_PLUG_AND_CHARGE: Final = frozenset({"Authorize", "Get15118EVCertificate", "GetCertificateStatus", "SignCertificate"})
 
 _CONNECTORS: Final[Mapping[v16.ChargePointStatus, availability.ConnectorStatus]] = {
     "Available": "Available",
@@ -506,17 +499,4 @@ def transfer(bridge: Bridge, request: v16.DataTransferReq) -> Steps[v16.DataTran
         if data is None and answer.status_info is not None:  # for which 1.6 has no place of its own
             data = {"reasonCode": answer.status_info.reason_code}
         return v16.DataTransferConf(status=answer.status, data=text_of(data))
-    action = request.message_id or ""
-    if action not in OF_PLUG_AND_CHARGE or action not in known("2.0.1"):
-        return v16.DataTransferConf(status="UnknownMessageId")
-    try:
-        text = request.data or ""
-        if action == "Authorize" and (simple := from_simple(text)) is not None:
-            found: AuthorizeResponse = yield simple
-            info = IdTokenInfo(status=id_tag_info(found.id_token_info).status)
-            found = AuthorizeResponse(id_token_info=info, certificate_status=found.certificate_status)
-            return v16.DataTransferConf(status="Accepted", data=as_text(found))
-        reply: Message = yield from_text(text, request_type(action))
-        return v16.DataTransferConf(status="Accepted", data=as_text(reply))
-    except OcppError as error:
-        return v16.DataTransferConf(status="Rejected", data=str(error)[:255])
+    return (yield from pass_on(request, TO_BACK_END))

@@ -6,7 +6,7 @@ from typing import Final, get_args
 from v2g.errors import OcppError
 from v2g.ocpp.messages import availability, diagnostics, security
 from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdTokenInfo
-from v2g.ocpp.messages.base import Message, StatusInfo
+from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.certificates import (
     Get15118EVCertificateRequest,
     Get15118EVCertificateResponse,
@@ -19,11 +19,11 @@ from v2g.ocpp.messages.firmware import FirmwareStatusNotificationRequest, Firmwa
 from v2g.ocpp.messages.metering import MeterValuesRequest, MeterValuesResponse
 from v2g.ocpp.messages.provisioning import BootNotificationRequest, BootNotificationResponse
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
-from v2g.ocpp.routes import action_of
 from v2g.ocpp.v16 import messages as v16
-from v2g.ocpp.v16.bridge import Answer, Steps, as_text, authorized, data_in, from_text, simple_text, text_of
-from v2g.ocpp.v16.from_station import CHARGING, ENDS, EVENTS, PLUG_AND_CHARGE, UPLOADS
+from v2g.ocpp.v16.bridge import Steps, data_in, text_of
+from v2g.ocpp.v16.from_station import CHARGING, ENDS, EVENTS, UPLOADS
 from v2g.ocpp.v16.mirror import BegunAs, Mirror, NumberedHere, StateOf, to_back_end
+from v2g.ocpp.v16.plug_and_charge import PLUG_AND_CHARGE, as_text, authorized, exchange, not_known, simple_text
 from v2g.ocpp.v16.readings import last_register, transaction_data, values_in_16
 
 _NINE: Final[Mapping[str, v16.ChargePointStatus]] = {
@@ -295,7 +295,7 @@ def report_security(
 def sign(mirror: Mirror, request: security.SignCertificateRequest) -> Steps[security.SignCertificateResponse]:
     """Ask for a certificate of the station; one of ISO 15118 by DataTransfer."""
     if request.certificate_type not in (None, "ChargingStationCertificate"):
-        return (yield from _for_plug_and_charge(request, security.SignCertificateResponse))
+        return (yield from exchange(request, security.SignCertificateResponse, "back end"))
     answer: v16.SignCertificateConf = yield v16.SignCertificateReq(csr=request.csr)
     return security.SignCertificateResponse(status=answer.status)
 
@@ -357,7 +357,7 @@ def _contract_authorized(request: AuthorizeRequest) -> Steps[AuthorizeResponse]:
             continue
         if answer.status == "Accepted" and answer.data is not None:
             return authorized(answer.data)
-        refusal = _not_known(answer)
+        refusal = not_known(answer, "back end")
         if answer.status != "Rejected":
             break
     raise refusal
@@ -366,13 +366,13 @@ def _contract_authorized(request: AuthorizeRequest) -> Steps[AuthorizeResponse]:
 @to_back_end
 def contract(mirror: Mirror, request: Get15118EVCertificateRequest) -> Steps[Get15118EVCertificateResponse]:
     """Fetch a contract for a vehicle."""
-    return (yield from _for_plug_and_charge(request, Get15118EVCertificateResponse))
+    return (yield from exchange(request, Get15118EVCertificateResponse, "back end"))
 
 
 @to_back_end
 def revocation(mirror: Mirror, request: GetCertificateStatusRequest) -> Steps[GetCertificateStatusResponse]:
     """Ask whether a certificate is revoked."""
-    return (yield from _for_plug_and_charge(request, GetCertificateStatusResponse))
+    return (yield from exchange(request, GetCertificateStatusResponse, "back end"))
 
 
 @to_back_end
@@ -381,17 +381,3 @@ def needs(mirror: Mirror, request: NotifyEVChargingNeedsRequest) -> Steps[Notify
     why = StatusInfo(reason_code="OCPP16", additional_info="OCPP 1.6 has no charging needs")
     yield from ()
     return NotifyEVChargingNeedsResponse(status="Rejected", status_info=why)
-
-
-def _for_plug_and_charge(request: Message, response: type[Answer]) -> Steps[Answer]:
-    """Send a message in a DataTransfer. Raises OcppError where the back end does not know it."""
-    answer: v16.DataTransferConf = yield v16.DataTransferReq(
-        vendor_id=PLUG_AND_CHARGE, message_id=action_of(request), data=as_text(request)
-    )
-    if answer.status != "Accepted" or answer.data is None:
-        raise _not_known(answer)
-    return from_text(answer.data, response)
-
-
-def _not_known(answer: v16.DataTransferConf) -> OcppError:
-    return OcppError(f"the back end has no Plug and Charge over OCPP 1.6: {answer.status}", answer="NotSupported")

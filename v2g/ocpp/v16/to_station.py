@@ -47,28 +47,24 @@ from v2g.ocpp.messages.smart_charging import (
     SetChargingProfileRequest,
     SetChargingProfileResponse,
 )
-from v2g.ocpp.routes import action_of
 from v2g.ocpp.times import format_time
 from v2g.ocpp.v16 import messages as v16
 from v2g.ocpp.v16.bridge import (
     LONGEST_ID_TAG,
-    Answer,
     Bridge,
     Held,
     HeldProfiles,
     Remote,
     Steps,
-    as_text,
     data_in,
-    from_text,
     id_tag_info,
     number_in,
     text_of,
     to_station,
 )
 from v2g.ocpp.v16.configuration import KEYS, WRITE_ONLY, key_of, report, value_in_2x, value_in_16
-from v2g.ocpp.v16.from_station import PLUG_AND_CHARGE
 from v2g.ocpp.v16.makes import never_above, profile_for
+from v2g.ocpp.v16.plug_and_charge import exchange
 
 PURPOSES: Final[Mapping[str, v16.Purpose16]] = {
     "ChargingStationMaxProfile": "ChargePointMaxProfile",
@@ -176,7 +172,7 @@ def trigger(bridge: Bridge, request: TriggerMessageRequest) -> Steps[TriggerMess
         asked = v16.ExtendedTriggerMessageReq(requested_message=extended, connector_id=connector)
     elif request.requested_message == "SignV2GCertificate":
         try:
-            return (yield from _for_plug_and_charge(request, TriggerMessageResponse))
+            return (yield from exchange(request, TriggerMessageResponse, "station"))
         except OcppError:
             return TriggerMessageResponse(status="NotImplemented")
     else:
@@ -598,7 +594,7 @@ def certificate_signed(bridge: Bridge, request: CertificateSignedRequest) -> Ste
     if request.certificate_type in (None, "ChargingStationCertificate"):
         answer: v16.CertificateSignedConf = yield v16.CertificateSignedReq(certificate_chain=request.certificate_chain)
         return CertificateSignedResponse(status=answer.status)
-    return (yield from _for_plug_and_charge(request, CertificateSignedResponse))
+    return (yield from exchange(request, CertificateSignedResponse, "station"))
 
 
 @to_station
@@ -609,7 +605,7 @@ def install(bridge: Bridge, request: InstallCertificateRequest) -> Steps[Install
             certificate_type=use, certificate=request.certificate
         )
         return InstallCertificateResponse(status=answer.status)
-    return (yield from _for_plug_and_charge(request, InstallCertificateResponse))
+    return (yield from exchange(request, InstallCertificateResponse, "station"))
 
 
 @to_station
@@ -623,7 +619,7 @@ def delete(bridge: Bridge, request: DeleteCertificateRequest) -> Steps[DeleteCer
             raise
     if answer is None or answer.status == "NotFound":
         try:
-            return (yield from _for_plug_and_charge(request, DeleteCertificateResponse))
+            return (yield from exchange(request, DeleteCertificateResponse, "station"))
         except OcppError:
             if answer is None:
                 raise
@@ -646,7 +642,7 @@ def installed(bridge: Bridge, request: GetInstalledCertificateIdsRequest) -> Ste
     if others or not request.certificate_type:
         asked = GetInstalledCertificateIdsRequest(certificate_type=others)
         try:
-            rest = yield from _for_plug_and_charge(asked, GetInstalledCertificateIdsResponse)
+            rest = yield from exchange(asked, GetInstalledCertificateIdsResponse, "station")
             found += [each for each in rest.certificate_hash_data_chain if each.certificate_type not in ROOTS]
         except OcppError:
             if others:
@@ -654,13 +650,3 @@ def installed(bridge: Bridge, request: GetInstalledCertificateIdsRequest) -> Ste
     return GetInstalledCertificateIdsResponse(
         status="Accepted" if found else "NotFound", certificate_hash_data_chain=tuple(found)
     )
-
-
-def _for_plug_and_charge(request: Message, response: type[Answer]) -> Steps[Answer]:
-    """Send a message of 2.0.1 in a DataTransfer. Raises OcppError where the station does not know it."""
-    answer: v16.DataTransferConf = yield v16.DataTransferReq(
-        vendor_id=PLUG_AND_CHARGE, message_id=action_of(request), data=as_text(request)
-    )
-    if answer.status != "Accepted" or answer.data is None:
-        raise OcppError(f"the station has no Plug and Charge over OCPP 1.6: {answer.status}", answer="NotSupported")
-    return from_text(answer.data, response)
