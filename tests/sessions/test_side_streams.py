@@ -246,6 +246,20 @@ def test_a_vehicle_is_guided_in_charges_and_is_let_out(join: Join, service: str)
     assert joined.vehicle_saw("parking", "left") == [{"free": True}]
 
 
+def test_a_vehicle_that_has_paused_in_its_space_is_let_out(join: Join, pki: PkiTree) -> None:
+    first = join(energy=("DC",), parking="Manual")
+    first.run(lambda: first.plant.flow()[1] > 1_000)
+    first.evcc.fact(ev.StopRequested("driver", pause=True), first.now, first.utc_ms)
+    first.run()
+    assert first.evcc_reason == "paused"
+    assert not first.charger_saw("parking", "check_out")
+    second = Joined(pki, 0, before=first)
+    second.complete()
+    assert second.vehicle_saw("session", "joined")
+    assert second.vehicle_saw("parking", "left") == [{"free": True}]
+    assert second.charger_saw("parking", "check_out")[-1]["answer"] == "Completed"
+
+
 def test_a_vehicle_without_parking_is_not_asked_about_it(join: Join) -> None:
     joined = join()
     joined.run()

@@ -299,7 +299,7 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
             external = step.request.selected_authorization_service is iso.Authorization.EIM
             self._contract = None if external else self._contract
         if step.joined and self._resume is not None:
-            self._joined = True
+            self._joined, self._parked = True, self._resume.choice.parking
             if (leaf := self._resume.leaf) is not None:
                 self._contract = next((each for each in self._contracts if each.chain[0] == leaf), None)
             self._take_up(self._resume)
