@@ -12,6 +12,7 @@ from tests.together import together
 from v2g.errors import CodecError
 from v2g.io.http.authorized import read_token
 from v2g.openadr.objects import MAX_BYTES, read_events, read_programs
+from v2g.openadr.reports import wanted_report
 
 
 def test_an_event_that_cannot_be_read_hides_no_other() -> None:
@@ -29,6 +30,17 @@ def test_nullable_members_may_be_null_and_unknown_ones_are_ignored() -> None:
     nulls = dict.fromkeys(("eventName", "priority", "targets", "reportDescriptors", "payloadDescriptors"))
     found, problems = read_events(msgspec.json.encode([{**raw_event("e", "PRICE", 1), **nulls, "colour": "red"}]))
     assert (len(found), problems) == (1, {})
+
+
+def test_targets_in_the_form_of_version_3_0_are_no_concern() -> None:
+    """The VTN chooses by them."""
+    targets = [{"type": "GROUP", "values": ["depots"]}]
+    wanted = [{"payloadType": "USAGE", "targets": targets}]
+    event = {**raw_event("e", "PRICE", 1), "targets": targets, "reportDescriptors": wanted}
+    (found,), problems = read_events(msgspec.json.encode([event]))
+    assert problems == {}
+    assert wanted_report(found, ven_name="ven") is not None
+    assert read_programs(msgspec.json.encode([{**raw_program(), "targets": targets}]))[1] == {}
 
 
 def test_programs_have_descriptors_of_events_and_reports() -> None:

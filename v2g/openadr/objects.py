@@ -68,7 +68,6 @@ class ReportDescriptor(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     payload_type: Name
     reading_type: Name | None = None
     units: Name | None = None
-    targets: tuple[Name, ...] | None = None
     aggregate: bool = False
     start_interval: int = -1
     num_intervals: int = -1
@@ -84,7 +83,6 @@ class Program(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     id: ObjectId
     program_name: Name
     payload_descriptors: Annotated[tuple[EventPayloadDescriptor, ...], Meta(max_length=200)] | None = None
-    targets: tuple[Name, ...] | None = None
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -97,7 +95,6 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     event_name: Text | None = None
     duration: Time | None = None
     priority: Annotated[int, Meta(ge=0)] | None = None
-    targets: tuple[Name, ...] | None = None
     report_descriptors: Annotated[tuple[ReportDescriptor, ...], Meta(max_length=50)] | None = None
     payload_descriptors: Annotated[tuple[EventPayloadDescriptor, ...], Meta(max_length=200)] | None = None
     interval_period: IntervalPeriod | None = None

@@ -43,7 +43,6 @@ def wanted_report(event: objects.Event, *, ven_name: str) -> RequestedReport | N
         payload_type=USAGE,
         reading_type=asked.reading_type,
         units=asked.units,
-        targets=asked.targets,
         aggregate=asked.aggregate,
     )
     if asked != plain or (asked.units or "KWH") != "KWH" or asked.reading_type not in _MEASURED:
