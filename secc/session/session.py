@@ -618,6 +618,8 @@ class ChargerSession(Session):
                 self._on_abort(self._stop_reason)
             case "silence" if isinstance(self._stage, stages.Charging):
                 looping = self.state in LOOPS or self.state is State.STANDBY
+                if self._kind is Family.AC and not looping:
+                    return  # it negotiates, and controls its power by its present schedule: `sequence` bounds that
                 self._stage = replace(self._stage, halted=stages.SILENT if looping else stages.RENEGOTIATES)
                 self._observe("power", "loop_silent", state=self.state.value)
                 self._perform(self._follow())

@@ -37,7 +37,6 @@ LEAVING_S: Final = 4.0
 
 _UNCHANGING: Final = frozenset(
     {
-        "ScheduleExchangeReq",
         "MeteringConfirmationReq",
         "CertificateInstallationReq",
         "VehicleCheckInReq",
@@ -56,6 +55,7 @@ class Iso20Requests:
         self._most_mv = config.rating.max_voltage_v * 1000 if interop else MOST
         self._bears = self._agreed = Output()
         self._beside: Output | None = None
+        self._alternating = False
 
     def read(self, message: Element, payload_type: int) -> Request:
         """Return the meaning of a message of the vehicle."""
@@ -75,6 +75,8 @@ class Iso20Requests:
                 return Request(phase=Phase.POWER, power_s=closed_s, closed_s=closed_s, bears=bears)
             case cm.PowerDeliveryReq():
                 return self._delivery(message, alive_s, closed_s)
+            case cm.ScheduleExchangeReq():
+                return self._negotiates(closed_s)
             case ac.AC_ChargeLoopReq() | dc.DC_ChargeLoopReq():
                 mode = message.cl_req_control_mode
                 bears = self._on_lines(mode, _bears(mode, self._bears))
@@ -84,6 +86,7 @@ class Iso20Requests:
                 bears = self._bears.within(Output(charge_w=max(0, integer(wanted, 0, MOST))))
                 return Request(power_s=alive_s, closed_s=closed_s, bears=bears)
             case ac.AC_ChargeParameterDiscoveryReq(ac_cpd_req_energy_transfer_mode=mode):
+                self._alternating = True
                 self._bears = self._agreed = self._on_lines(mode, _bears(mode, Output()))
                 return Request(phase=Phase.IDLE, bears=self._bears)
             case dc.DC_ChargeParameterDiscoveryReq(dc_cpd_req_energy_transfer_mode=mode):
@@ -133,7 +136,12 @@ class Iso20Requests:
                 return Request(phase=Phase.REST, closed_s=LEAVING_S)
             case cm.ChargeProgress.Standby if self._config.standby:
                 return Request(phase=Phase.REST, closed_s=closed_s)
-        return Request(closed_s=closed_s)
+        return self._negotiates(closed_s)
+
+    def _negotiates(self, closed_s: float) -> Request:
+        """Return the meaning of a message before another start: a vehicle on alternating current, which controls its
+        power itself, goes on by its present schedule."""
+        return Request(power_s=closed_s if self._alternating else 0.0, closed_s=closed_s)
 
 
 @cache

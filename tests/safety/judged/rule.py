@@ -3,8 +3,9 @@ what a vehicle sends and receives on the wire, what back end, grid and hardware 
 measured at the vehicle's end of the line. It says what must not be.
 
 Voltage, or a field, may be there while somebody is authorised, nothing is broken, no stop is older than the time in
-which a session ends, and the vehicle has asked for it in its time. Power may flow where beside that a charge loop lives
-and nobody has asked for a stop, no more than everybody allows, and back only by a signed command where one was agreed.
+which a session ends, and the vehicle has asked for it in its time. Power may flow where beside that a charge loop
+lives, or a vehicle on alternating current negotiates another schedule, and nobody has asked for a stop, no more than
+everybody allows, and back only by a signed command where one was agreed.
 """
 
 from typing import Any, Final
@@ -87,7 +88,7 @@ class Judge:
         self._needs_signature = False
         self._bidirectional = False
         self._signed: tuple[int, float] = (0, float("-inf"))
-        self._aligning = False
+        self._aligning = self._negotiates = False
         for each in self._windows.values():
             each.begin()
 
@@ -117,7 +118,7 @@ class Judge:
         elif name == "PowerDeliveryReq":
             self._delivery(request, now)
         elif name in _LOOPS:
-            self._looped_at = now
+            self._looped_at, self._negotiates = now, False
             self._bear(getattr(request, "cl_req_control_mode", None))
             self._say("asks", request, "evpc_power_request")
         elif name not in _BESIDE:
@@ -153,7 +154,9 @@ class Judge:
     def _delivery(self, request: Any, now: float) -> None:
         progress = request.charge_progress
         if progress is ChargeProgress.Start and request.ev_processing is Processing.Finished:
-            self._wants, self._looped_at, self._aligning = "power", now, False
+            self._wants, self._looped_at, self._aligning, self._negotiates = "power", now, False, False
+        elif progress is ChargeProgress.ScheduleRenegotiation:
+            self._negotiates = self._mains
         elif progress is ChargeProgress.Stop and self._wants == "power":
             self._wants, self._left_at = "to leave", now
         elif progress is ChargeProgress.Standby and self._wants == "power":
@@ -320,7 +323,7 @@ class Judge:
     def _power(self, now: float) -> tuple[float, float]:
         if self._stop_at is not None or self._wants != "power":
             return 0.0, 0.0
-        if now > self._looped_at + (SILENT_S if self._aligning else self._loop_s):
+        if not self._negotiates and now > self._looped_at + (SILENT_S if self._aligning else self._loop_s):
             return 0.0, 0.0
         charge, discharge = self._bearable("charge", 0.0), self._bearable("discharge", 0.0)
         charge = min(

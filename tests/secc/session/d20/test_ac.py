@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from secc.session import ports
 from secc.session.config import AcRating, ControlMode, EnergyService, ProfileRules, SeccConfig
+from secc.session.d20.safety import Iso20Requests
 from tests.secc.session.bench import (
     AC,
     AC_BPT,
@@ -26,9 +27,12 @@ from v2g.energy.limits import OPERATOR, SITE, GridResponse, Limit, Setpoint
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.common_types import Processing
 from v2g.iso15118.d20.messages.schedules import PowerToleranceAcceptance
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.v2gtp import PayloadType
+from v2g.safety import ChargerMonitor, ChargerRating, Output
 
 SERVICES = (EnergyService.AC_BPT, EnergyService.AC, EnergyService.DC_BPT, EnergyService.DC)
 LIVE = [state for state in AC_WAYS if state is not State.ENDED]
@@ -187,6 +191,37 @@ def test_a_schedule_is_left_to_the_vehicle_until_a_limit_falls_below_what_it_dra
     assert bench.go("AC_ChargeLoopReq").cl_res_control_mode.evse_target_active_power is None
     bench.fact(ports.GridChanged((Limit(source=SITE, charge_w=6_000, discharge_w=15_000, version=2),)))
     assert target(bench.go("AC_ChargeLoopReq").cl_res_control_mode) == 6_000
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+def test_a_vehicle_that_negotiates_goes_on_by_its_present_schedule(make_bench: Make, scheduled: bool) -> None:
+    """It may take 60 s (V2G20-443), also with EVProcessing Ongoing, and no response asks for less meanwhile."""
+    bench = on_ac(make_bench, service=AC, scheduled=scheduled).reach(State.AC_CHARGE_LOOP)
+    monitor, reader = ChargerMonitor(ChargerRating(charge_w=22_000, discharge_w=0)), Iso20Requests(bench.config)
+    monitor.begin(0.0)
+    monitor.authorise(0.0, allowed=True)
+    before = bench.commands(ports.SetAcOutput)[-1]
+    assert before.charge_w == 10_800
+    lasting = bench.ask("PowerDeliveryReq", ev_processing=Processing.Ongoing)
+    asked = [
+        bench.ask("PowerDeliveryReq", charge_progress=cm.ChargeProgress.ScheduleRenegotiation, ev_power_profile=None),
+        bench.ask("ScheduleExchangeReq"),
+        lasting,
+        lasting,
+    ]
+    for request in (bench.ask("AC_ChargeParameterDiscoveryReq"), bench.ask("PowerDeliveryReq")):
+        monitor.request(reader.read(request, PayloadType.COMMON), 0.0)
+    monitor.close(0.0)
+    monitor.feedback(0.0, closed=True)
+    monitor.drive(Output(10_800, 0), 0.0)
+    for n, request in enumerate(asked):
+        assert bench.send(request).response_code.name == "OK"
+        monitor.request(reader.read(request, PayloadType.COMMON), n * 25.0)
+        bench.pass_time(25)
+        monitor.tick(n * 25.0 + 24)
+    assert bench.commands(ports.SetAcOutput)[-1] is before
+    assert not bench.reason
+    assert not monitor.verdicts()
 
 
 def test_the_loop_of_another_mode_is_refused(make_bench: Make) -> None:
