@@ -8,7 +8,7 @@ import contextlib
 import http.client
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Final
 from urllib.parse import SplitResult
@@ -114,12 +114,18 @@ def _answered(
     cancel: Cancel,
     most_s: float,
     headers: Mapping[str, str],
+    body: Iterable[bytes] | None = None,
 ) -> Iterator[http.client.HTTPResponse]:
-    """Send a request without a body, and yield a successful answer."""
+    """Send a request, and yield a successful answer."""
     try:
         connection = HttpConnection(where, context=context, timeout_s=WAIT_S)
         with cancel.watching(connection, most_s):
-            connection.request(method, target_of(where), headers={**authorization_of(where), **headers})
+            connection.connect()
+            try:
+                connection.request(method, target_of(where), body, {**authorization_of(where), **headers})
+            except (BrokenPipeError, ConnectionResetError):
+                if body is None:  # a server that rejects may answer before it has read all
+                    raise
             with connection.getresponse() as response:
                 _judge(response.status)
                 yield response
@@ -140,32 +146,18 @@ def _send(
     most_s: float,
 ) -> None:
     end = time.monotonic() + most_s
-    headers = authorization_of(where) | {
-        "Content-Type": "application/octet-stream",
-        "Content-Length": str(file.stat().st_size),
-    }
+    headers = {"Content-Type": "application/octet-stream", "Content-Length": str(file.stat().st_size)}
     if method == "POST":
         headers["Content-Disposition"] = f'form-data; name="uploadfile"; filename="{filename}"'
-    try:
-        connection = HttpConnection(where, context=context, timeout_s=WAIT_S)
-        with cancel.watching(connection, most_s), file.open("rb") as body:
-            connection.putrequest(method, target_of(where))
-            for name, value in headers.items():
-                connection.putheader(name, value)
-            connection.endheaders()
-            try:
-                while piece := body.read(PIECE):
-                    cancel.check()
-                    _in_time(end)
-                    connection.send(piece)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # a server that rejects may answer before it has read all
-            _judge(connection.getresponse().status)
-    except (OSError, http.client.HTTPException) as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            raise
-        cancel.check()
-        raise TransferError(f"{where.hostname}: {str(error) or type(error).__name__}", "unreachable") from None
+
+    def pieces() -> Iterator[bytes]:
+        while piece := body.read(PIECE):
+            cancel.check()
+            _in_time(end)
+            yield piece
+
+    with file.open("rb") as body, _answered(method, where, context, cancel, most_s, headers, pieces()):
+        pass
 
 
 def _judge(status: int) -> None:
