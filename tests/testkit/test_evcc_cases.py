@@ -1,5 +1,6 @@
 """Our vehicle passes every case for vehicles; vehicles with one thing wrong fail in that, and in nothing else."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain, groupby, islice
@@ -7,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from evcc.session.d20 import der, stop
 from evcc.session.d20.session import VehicleSession
@@ -14,7 +16,7 @@ from evcc.session.d20.stages import PreCharging, Step
 from evcc.session.ports import PresentVoltage, SetCpState
 from evcc.session.settings import AuthorizationConfig, DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
-from tests.testkit.evcc_rig import BOTH, EvccRig
+from tests.testkit.evcc_rig import BOTH, EvccRig, settings
 from tests.testkit.rig import counter
 from v2g import exi
 from v2g.energy.grid_support import NO_SUPPORT
@@ -25,14 +27,15 @@ from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages import schedules as sched
 from v2g.iso15118.d20.messages.certificates import ContractCertificateChain, SubCertificates
 from v2g.iso15118.d20.messages.common_messages import AuthorizationSetupRes, MeteringConfirmationReq
-from v2g.iso15118.d20.messages.common_types import MessageHeader
+from v2g.iso15118.d20.messages.common_types import DisplayParameters, MessageHeader
 from v2g.iso15118.d20.messages.dc import (
+    BPT_Scheduled_DC_CLReqControlMode,
     DC_ChargeLoopReq,
     DC_ChargeLoopRes,
-    DC_ChargeParameterDiscoveryReq,
     Scheduled_DC_CLReqControlMode,
 )
-from v2g.iso15118.d20.schemas import AC_DER_IEC, DC
+from v2g.iso15118.d20.schemas import AC, AC_DER_IEC, DC
+from v2g.iso15118.d20.services import ServiceId
 from v2g.iso15118.d20.timing import MESSAGES
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.session import Command, Fact
@@ -42,7 +45,7 @@ from v2g_testkit.cases.charger import ReferenceCharger
 from v2g_testkit.cases.evcc_cases import FAMILIES, evcc_cases, requests_of
 from v2g_testkit.cases.known import number
 from v2g_testkit.cases.report import chosen
-from v2g_testkit.cases.responses import with_code
+from v2g_testkit.cases.responses import Responses, with_code
 from v2g_testkit.cases.scripted_charger import LONGEST_S
 
 
@@ -324,71 +327,122 @@ def test_a_vehicle_may_leave_out_the_welding_detection(pki: PkiTree, monkeypatch
             assert result.found == "the vehicle sends no DC_WeldingDetectionReq", result
 
 
-def of_schedules(request: cm.ScheduleExchangeReq, **changes: Any) -> cm.ScheduleExchangeReq:
-    needs = request.dynamic_se_req_control_mode
-    assert needs is not None
-    changed = msgspec.structs.replace(needs, **changes)
-    return msgspec.structs.replace(request, dynamic_se_req_control_mode=changed)
+def inside(part: str, **changes: Any) -> Callable[[Any], Any]:
+    """Change fields of a part of a request, where it is there."""
+
+    def changed(request: Any) -> Any:
+        found = getattr(request, part)
+        return request if found is None else msgspec.structs.replace(request, **{part: replace(found, **changes)})
+
+    return changed
 
 
-def of_schedule(request: cm.PowerDeliveryReq) -> cm.PowerDeliveryReq:
-    """Give a profile for a schedule, if any."""
-    if request.ev_power_profile is None:
-        return request
-    chosen = sched.Scheduled_EVPPTControlMode(selected_schedule_tuple_id=77)
-    modes = {"dynamic_evppt_control_mode": None, "scheduled_evppt_control_mode": chosen}
-    profile = msgspec.structs.replace(request.ev_power_profile, **modes)
-    return msgspec.structs.replace(request, ev_power_profile=profile)
+def of_profile(watts: float, duration: int = 3600) -> Callable[[Any], Any]:
+    entry = sched.PowerScheduleEntry(duration=duration, power=number(watts))
+    entries = sched.EVPowerProfileEntryList(ev_power_profile_entry=(entry,))
+    return inside("ev_power_profile", ev_power_profile_entries=entries)
 
 
-def of_limits(request: DC_ChargeParameterDiscoveryReq) -> DC_ChargeParameterDiscoveryReq:
-    mode = msgspec.structs.replace(request.dc_cpd_req_energy_transfer_mode, ev_minimum_voltage=number(990))
-    return msgspec.structs.replace(request, dc_cpd_req_energy_transfer_mode=mode)
+def feeding(watts: float) -> Callable[[Any], Any]:
+    return inside(MODE, ev_present_active_power=number(watts))
 
 
-def of_voltage(request: DC_ChargeParameterDiscoveryReq) -> DC_ChargeParameterDiscoveryReq:
-    mode = msgspec.structs.replace(request.dc_cpd_req_energy_transfer_mode, ev_minimum_voltage=number(-280))
-    return msgspec.structs.replace(request, dc_cpd_req_energy_transfer_mode=mode)
-
-
-def in_loop(request: DC_ChargeLoopReq, **changes: Any) -> DC_ChargeLoopReq:
-    mode = msgspec.structs.replace(request.cl_req_control_mode, **changes)
-    return msgspec.structs.replace(request, cl_req_control_mode=mode)
-
-
-def of_loop(request: DC_ChargeLoopReq) -> DC_ChargeLoopReq:
-    targets = {"ev_target_current": number(5), "ev_target_voltage": number(350)}
-    mode = Scheduled_DC_CLReqControlMode(**targets)
-    return msgspec.structs.replace(request, cl_req_control_mode=mode)
+START: Final = "PowerDeliveryReq"
+NEEDS: Final = "dynamic_se_req_control_mode"
+MODE: Final = "cl_req_control_mode"
+LIMITS: Final = "dc_cpd_req_energy_transfer_mode"
+OTHER_PROFILE: Final = {
+    "scheduled_evppt_control_mode": sched.Scheduled_EVPPTControlMode(selected_schedule_tuple_id=77),
+    "dynamic_evppt_control_mode": None,
+}
+OTHER_MODE: Final = Scheduled_DC_CLReqControlMode(ev_target_current=number(5), ev_target_voltage=number(350))
+BEYOND: Final = cm.SelectedServiceList(selected_service=(cm.SelectedService(service_id=65, parameter_set_id=3),))
+BPT: Final = cm.SelectedService(service_id=6, parameter_set_id=2)
+TWICE: Final = tuple(
+    app.AppProtocol(protocol_namespace=uri, version_number_major=1, version_number_minor=0, schema_id=1, priority=rank)
+    for rank, uri in enumerate((DC.uri, AC.uri), 1)
+)
+of = partial(partial, replace)
 
 
 @pytest.mark.requirement("R16")
+@pytest.mark.some(8)
 @pytest.mark.parametrize(
     ("name", "change", "found"),
     [
-        ("ScheduleExchangeReq", partial(of_schedules, minimum_soc=90, target_soc=10), "states a MinimumSOC of 90 %"),
-        ("ScheduleExchangeReq", partial(of_schedules, ev_maximum_energy_request=number(0)), " Wh, 0 Wh, least to most"),
-        ("DC_ChargeParameterDiscoveryReq", of_limits, "states EVMinimumVoltage 990 above its maximum"),
-        ("DC_ChargeParameterDiscoveryReq", of_voltage, "states EVMinimumVoltage -280"),
-        ("PowerDeliveryReq", of_schedule, "states its power profile in another control mode"),
-        ("DC_ChargeLoopReq", of_loop, "states Scheduled_DC_CLReqControlMode in its loop"),
-        ("DC_ChargeLoopReq", partial(in_loop, ev_maximum_charge_power=number(-5)), "states EVMaximumChargePower -5"),
-        ("DC_ChargeLoopReq", partial(in_loop, ev_minimum_voltage=number(990)), "states EVMinimumVoltage 990 above its"),
-        ("DC_ChargeLoopReq", partial(in_loop, ev_maximum_energy_request=number(0)), " Wh, 0 Wh, least to most"),
+        ("SupportedAppProtocolReq", of(app_protocol=TWICE), "states SchemaID 1 for several protocols"),
+        ("SessionSetupReq", of(evcc_id=""), "states an empty EVCCID"),
+        ("ServiceSelectionReq", of(selected_energy_transfer_service=BPT), "selects service 6 before its details"),
+        ("ServiceSelectionReq", of(selected_vas_list=BEYOND), "selects additional services"),
+        ("ScheduleExchangeReq", inside(NEEDS, minimum_soc=90, target_soc=10), "states MinimumSOC 90, its TargetSOC is"),
+        ("ScheduleExchangeReq", inside(NEEDS, ev_maximum_energy_request=number(0)), "its EVMaximumEnergyRequest is 0"),
+        ("ScheduleExchangeReq", inside(NEEDS, departure_time=int(time.time())), "which is the time since 1970"),
+        ("DC_ChargeParameterDiscoveryReq", inside(LIMITS, ev_minimum_voltage=number(990)), "990 above its maximum"),
+        ("DC_ChargeParameterDiscoveryReq", inside(LIMITS, ev_minimum_voltage=number(-280)), "EVMinimumVoltage -280"),
+        ("DC_ChargeParameterDiscoveryReq", inside(LIMITS, ev_maximum_charge_power=number(0)), "MaximumChargePower 0"),
+        ("DC_PreChargeReq", of(ev_present_voltage=number(-380)), "states EVPresentVoltage -380"),
+        (START, inside("ev_power_profile", **OTHER_PROFILE), "states its power profile in another control mode"),
+        (START, of_profile(-2_000), "states a power profile of -2000 W, but cannot feed back"),
+        (START, of_profile(2_000, 0), "states a power profile with an entry of 0 s"),
+        (START, of(bpt_channel_selection=cm.ChannelSelection.Charge), "selects a BPT channel in a service without"),
+        ("DC_ChargeLoopReq", of(cl_req_control_mode=OTHER_MODE), "states Scheduled_DC_CLReqControlMode in its loop"),
+        ("DC_ChargeLoopReq", of(ev_present_voltage=number(2_000)), "states EVPresentVoltage 2000, its EVMax"),
+        ("DC_ChargeLoopReq", of(display_parameters=DisplayParameters(target_soc=9, maximum_soc=5)), "TargetSOC 9, its"),
+        ("DC_ChargeLoopReq", of(display_parameters=DisplayParameters(battery_energy_capacity=number(0))), "Capacity 0"),
+        ("DC_ChargeLoopReq", inside(MODE, ev_maximum_charge_power=number(-5)), "states EVMaximumChargePower -5"),
+        ("DC_ChargeLoopReq", inside(MODE, ev_minimum_voltage=number(990)), "states EVMinimumVoltage 990 above its"),
+        ("DC_ChargeLoopReq", inside(MODE, ev_maximum_voltage=number(0)), "states EVMaximumVoltage 0"),
+        ("DC_ChargeLoopReq", inside(MODE, ev_maximum_energy_request=number(0)), "its EVMaximumEnergyRequest is 0"),
+        ("scheduled DC_ChargeLoopReq", inside(MODE, ev_target_voltage=number(0)), "states EVTargetVoltage 0 for"),
+        ("scheduled DC_ChargeLoopReq", inside(MODE, ev_target_current=number(-5)), "states EVTargetCurrent -5"),
+        ("scheduled PowerDeliveryReq", of(ev_power_profile=None), "states no power profile"),
+        ("scheduled PowerDeliveryReq", of_profile(20_000), "states a power profile of 20000 W, its schedule has 11000"),
+        ("AC_ChargeLoopReq", feeding(90_000), "states that 90000 W flow in phase 1, at most "),
+        ("AC_ChargeLoopReq", feeding(-2_000), "states that -2000 W flow in phase 1, at most 0 W can"),
     ],
-    ids=["soc", "energies", "limits", "voltage", "profile", "loop", "loop-power", "loop-limits", "loop-energies"],
-)
+    ids=[
+        "protocols", "evcc-id", "details", "services", "soc", "energies", "departure", "limits", "voltage", "no-power",
+        "pre-charge", "profile", "profile-back", "profile-of-0-s", "channel", "loop", "loop-present", "loop-soc",
+        "loop-capacity", "loop-power", "loop-limits", "loop-voltage", "loop-energies", "target", "target-back",
+        "no-profile", "above-schedule", "above-power", "power-back",
+    ],
+)  # fmt: skip
 def test_a_vehicle_that_contradicts_itself_is_noticed(
     pki: PkiTree, name: str, change: Callable[[Any], Any], found: str
 ) -> None:
+    mode, name = name.split() if " " in name else ("dynamic", name)
+
     class Changed(VehicleSession):
         def _send(self, message: Any, *more: Any, **options: Any) -> None:
             super()._send(change(message) if type(message).__name__ == name else message, *more, **options)
 
-    (case,) = chosen(evcc_cases(Family.DC), ["RUN-DC-EIM"])
-    result = EvccRig(pki, Family.DC, kind=Changed).run(case)
+    family = Family.AC if name.startswith("AC_") else Family.DC
+    services = ServiceConfig(energy=(family.value,), control_mode=(mode,), signed_discharge=False)  # type: ignore[arg-type]
+    (case,) = chosen(evcc_cases(family), [f"RUN-{family.value}-EIM"])
+    result = EvccRig(pki, family, kind=Changed, config=replace(settings(family), services=services)).run(case)
     assert result.verdict is Verdict.FAIL, result
     assert found in result.found
+
+
+@pytest.mark.parametrize(
+    ("amperes", "found"), [(-15, []), (-40, ["states EVTargetCurrent -40, its EVMaximumDischargeCurrent is 20"])]
+)
+def test_a_vehicle_that_feeds_back_asks_for_a_negative_current(amperes: int, found: list[str]) -> None:
+    """Up to the maximum that it states for discharging, whatever its sign."""
+    facts: list[str] = []
+    charger = Responses(Family.DC, facts, pays=BOTH)
+    charger.service, charger.scheduled = ServiceId.DC_BPT, True
+    targets = {"ev_target_voltage": number(400), "ev_target_current": number(amperes)}
+    mode = BPT_Scheduled_DC_CLReqControlMode(**targets, ev_maximum_discharge_current=number(-20))
+    charger.make(
+        DC_ChargeLoopReq(
+            header=MessageHeader(session_id=bytes(8), time_stamp=1),
+            meter_info_requested=False,
+            ev_present_voltage=number(400),
+            cl_req_control_mode=mode,
+        )
+    )
+    assert facts == found
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Final, TypeGuard
 
 from msgspec.structs import fields
@@ -12,9 +13,16 @@ from v2g.iso15118.engine.identifiers import plain
 from v2g.iso15118.engine.physical_values import PhysicalNumber
 from v2g.iso15118.engine.response_codes import CodeUse, has_place
 from v2g.iso15118.engine.sequence import code_of
+from v2g.units import DAY_S
 
 NOISE: Final = 2.0
 """How far below zero a measured value may be, V or A."""
+
+NOISE_W: Final = 100.0
+"""How far below zero a measured power may be, W."""
+
+MEASURED: Final = 1.1
+"""How far a measured power may be above its maximum, as a factor."""
 
 LEAST_OF_TARGET: Final = 0.5
 """Part of the requested voltage that is at the output at least while energy flows, whatever the battery has."""
@@ -27,6 +35,18 @@ _CLOCK_S: Final = 3600
 
 _LATEST_S: Final = 1 << 34
 """Above this a time is not one in s."""
+
+_YEAR_S: Final = 365 * DAY_S
+
+_ORDERS: Final = (
+    ("ev_minimum_energy_request", "ev_target_energy_request", "ev_maximum_energy_request"),
+    ("ev_minimum_v2x_energy_request", "ev_maximum_v2x_energy_request"),
+    ("minimum_soc", "target_soc", "maximum_soc"),
+    ("remaining_time_to_minimum_soc", "remaining_time_to_target_soc", "remaining_time_to_maximum_soc"),
+    ("ev_min_current", "ev_max_current"),
+    ("ev_energy_request", "ev_energy_capacity"),
+)
+"""Fields of which none is above the next."""
 
 _UNITS: Final = (
     ("voltage", "V"), ("current", "A"), ("energy", "Wh"), ("e_amount", "Wh"), ("power", "W"), ("p_max", "W"),
@@ -142,3 +162,30 @@ def limits(parameters: Element) -> Iterator[str]:
         most = getattr(parameters, name.replace("minimum", "maximum"), None)
         if "minimum" in name and is_number(most) and amount(number) > amount(most):
             yield f"{field.encode_name} {amount(number):g} above its maximum of {amount(most):g}"
+
+
+def unordered(needs: object, now: int) -> Iterator[str]:
+    """Yield the needs of a vehicle, or its capabilities, that contradict each other, at a time in s since 1970."""
+    shown = {field.name: field.encode_name for field in fields(needs)} if isinstance(needs, Element) else {}
+    for names in _ORDERS:
+        found = [(name, value) for name in names if (value := getattr(needs, name, None)) is not None]
+        for (less, small), (more, great) in pairwise(found):
+            low, high = (float(amount(each) if is_number(each) else each) for each in (small, great))
+            if low > high:
+                yield f"{shown[less]} {low:g}, its {shown[more]} is {high:g}"
+    departure = getattr(needs, "departure_time", None) or 0
+    if abs(departure - now) < _YEAR_S < now:
+        yield f"DepartureTime {departure} s, which is the time since 1970, not from now"
+
+
+def without_phase_2(mode: Element) -> Iterator[str]:
+    """Yield values that are there for phase 3, but not for phase 2."""
+    for name in type(mode).__struct_fields__:
+        if name.endswith("_l3") and getattr(mode, name) is not None and getattr(mode, f"{name[:-1]}2") is None:
+            yield f"{name} without a value of phase 2"
+
+
+def of_phases(mode: Element | None, name: str) -> list[float]:
+    """Return the numbers of a name that a mode states, of one phase or of all."""
+    found = (getattr(mode, name + phase, None) for phase in ("", "_l2", "_l3"))
+    return [amount(each) for each in found if each is not None]

@@ -22,7 +22,16 @@ from v2g.pki.keys import PublicKey
 from v2g.typed_json import Fields
 from v2g_testkit.cases import der
 from v2g_testkit.cases.known import number
-from v2g_testkit.cases.quantities import amount, limits, negative
+from v2g_testkit.cases.quantities import (
+    MEASURED,
+    NOISE_W,
+    amount,
+    limits,
+    negative,
+    of_phases,
+    unordered,
+    without_phase_2,
+)
 from v2g_testkit.cases.scripted_charger import ScriptedResponses
 
 _SERVICES: Final = {Family.AC: (ServiceId.AC, ServiceId.AC_BPT), Family.DC: (ServiceId.DC, ServiceId.DC_BPT)}
@@ -48,6 +57,7 @@ class Responses(ScriptedResponses):
         self.session_id, self.challenge, self.time = NO_SESSION, bytes(16), 0
         self.service, self.scheduled = 0, False
         self.energy_wh = 0
+        self._detailed: set[int] = set()
         self._contract: PublicKey | None = None
         self._meter: tuple[iso.MeterInfo, iso.Receipt] | None = None
 
@@ -62,7 +72,12 @@ class Responses(ScriptedResponses):
 
     def _serves(self, offered: app.AppProtocol) -> bool:
         own = (_NAMESPACES[self.family], *((AC_DER_IEC.uri,) if self.demands else ()))
-        return offered.protocol_namespace in own
+        return offered.protocol_namespace in own and offered.version_number_major == 1
+
+    @property
+    def both(self) -> bool:
+        """Whether the vehicle has selected a service in which energy flows in both directions."""
+        return self.der or self.service == _SERVICES[self.family][1]
 
     def header(self) -> iso.MessageHeader:
         """Return a header of this session."""
@@ -73,7 +88,9 @@ class Responses(ScriptedResponses):
 
     # -- common messages ----------------------------------------------------------------------------------------
 
-    def _SessionSetupReq(self, request: Element) -> Fields:
+    def _SessionSetupReq(self, request: cm.SessionSetupReq) -> Fields:
+        if not request.evcc_id:
+            self.facts.append("states an empty EVCCID")
         return {"evse_id": "DEV2GCONFORM1", "response_code": iso.ResponseCode.OK_NewSessionEstablished}
 
     def _AuthorizationSetupReq(self, request: Element) -> Fields:
@@ -121,6 +138,7 @@ class Responses(ScriptedResponses):
     def _ServiceDetailReq(self, request: cm.ServiceDetailReq) -> Fields:
         if request.service_id not in self.services:
             self.facts.append(f"asks about service {request.service_id}, which is not offered")
+        self._detailed.add(request.service_id)
         sets = tuple(self._set(request.service_id, mode) for mode in (_DYNAMIC, _SCHEDULED))
         return {"service_id": request.service_id, "service_parameter_list": cm.ServiceParameterList(parameter_set=sets)}
 
@@ -139,6 +157,10 @@ class Responses(ScriptedResponses):
         chosen = request.selected_energy_transfer_service
         if chosen.service_id not in self.services or chosen.parameter_set_id not in (_DYNAMIC, _SCHEDULED):
             self.facts.append("selects what was not offered")
+        elif chosen.service_id not in self._detailed:  # [V2G20-1216]
+            self.facts.append(f"selects service {chosen.service_id} before its details")
+        if request.selected_vas_list is not None:
+            self.facts.append("selects additional services, of which none is offered")
         self.service, self.scheduled = chosen.service_id, chosen.parameter_set_id == _SCHEDULED
         if self.der:
             self.facts.append(der.TAKES)
@@ -170,26 +192,30 @@ class Responses(ScriptedResponses):
 
     def _check_needs(self, needs: Element | None) -> None:
         """Record needs that contradict themselves [V2G20-1290], [V2G20-1366], [V2G20-1640]."""
-        names = ("ev_minimum_energy_request", "ev_target_energy_request", "ev_maximum_energy_request")
-        energies = [amount(each) for name in names if (each := getattr(needs, name, None)) is not None]
-        if energies != sorted(energies):
-            self.facts.append(f"states energies of {', '.join(f'{each:g} Wh' for each in energies)}, least to most")
-        least, wanted = getattr(needs, "minimum_soc", None), getattr(needs, "target_soc", None)
-        if least is not None and wanted is not None and least > wanted:
-            self.facts.append(f"states a MinimumSOC of {least} %, its TargetSOC is {wanted} %")
+        self.facts += (f"states {each}" for each in unordered(needs, self.time))
 
-    def _check_limits(self, stated: Element) -> None:
-        """Record limits below zero, and minima above their maxima; those of discharging may have either sign."""
-        above = (each for each in limits(stated) if "above" in each and not ("Discharge" in each and "-" in each))
-        self.facts += [f"states {each}" for each in (*above, *negative(stated, _SIGNED))]
+    def _check_limits(self, stated: Element, *, rated: bool = False) -> None:
+        """Record limits below zero, minima above their maxima, and maxima of 0 V, in what is `rated` of any 0; those
+        of discharging may have either sign."""
+        for each in limits(stated):
+            contradicts = "above" in each and not ("Discharge" in each and "-" in each)
+            least = ("Charge", "Voltage") if rated else ("Voltage",)
+            if contradicts or (each.endswith(" 0") and any(name in each for name in least)):
+                self.facts.append(f"states {each}")
+        signed = (*_SIGNED, "target_current") if self.both else _SIGNED
+        self.facts += (f"states {each}" for each in (*negative(stated, signed), *without_phase_2(stated)))
 
-    def _check_mode(self, mode: Element) -> None:
-        """Record a loop in another control mode or direction than is selected, or with needs and limits that cannot
-        be."""
+    def _check_mode(self, request: Any) -> None:
+        """Record a loop in another control mode or direction than is selected, or with needs, limits and values that
+        cannot be."""
+        mode = request.cl_req_control_mode
+        self._check_needs(request.display_parameters)
+        capacity = getattr(request.display_parameters, "battery_energy_capacity", None)
+        if capacity is not None and amount(capacity) <= 0:
+            self.facts.append(f"states BatteryEnergyCapacity {amount(capacity):g}")
         self._check_needs(mode)
         self._check_limits(mode)
-        both = self.service == _SERVICES[self.family][1]
-        direction = "DER_" if self.der else "BPT_" if both else ""
+        direction = "DER_" if self.der else "BPT_" if self.both else ""
         control = "Scheduled" if self.scheduled else "Dynamic"
         wanted = f"{direction}{control}_{self.family.value}_CLReqControlMode"
         if (name := type(mode).__name__) != wanted and self.service:
@@ -198,14 +224,30 @@ class Responses(ScriptedResponses):
     def _PowerDeliveryReq(self, request: cm.PowerDeliveryReq) -> Fields:
         profile = request.ev_power_profile
         if profile is not None:
-            chosen = profile.scheduled_evppt_control_mode
-            if (chosen is not None) != self.scheduled:
-                self.facts.append("states its power profile in another control mode than it has selected")
-            elif chosen is not None and chosen.selected_schedule_tuple_id != _TUPLE:
-                self.facts.append(f"selects schedule {chosen.selected_schedule_tuple_id}, which was not offered")
+            self._check_profile(profile)
+        elif self.scheduled and (request.charge_progress.name, request.ev_processing.name) == ("Start", "Finished"):
+            self.facts.append("states no power profile, as it must in the control mode Scheduled")
+        if request.bpt_channel_selection is not None and not self.both:
+            self.facts.append("selects a BPT channel in a service without")
         if request.charge_progress is cm.ChargeProgress.Stop:
             self.voltage = self.current = 0.0
         return {}
+
+    def _check_profile(self, profile: sched.EVPowerProfile) -> None:
+        """Record a power profile that is not within the schedule on offer, or cannot be."""
+        chosen = profile.scheduled_evppt_control_mode
+        if (chosen is not None) != self.scheduled:
+            self.facts.append("states its power profile in another control mode than it has selected")
+        elif chosen is not None and chosen.selected_schedule_tuple_id != _TUPLE:
+            self.facts.append(f"selects schedule {chosen.selected_schedule_tuple_id}, which was not offered")
+        entries = profile.ev_power_profile_entries.ev_power_profile_entry
+        powers = [sum(of_phases(each, "power")) for each in entries]
+        if self.scheduled and max(powers) > _POWER_W:
+            self.facts.append(f"states a power profile of {max(powers):g} W, its schedule has {_POWER_W} W")
+        if min(powers) < 0 and not self.both:
+            self.facts.append(f"states a power profile of {min(powers):g} W, but cannot feed back")
+        if not all(each.duration for each in entries):
+            self.facts.append("states a power profile with an entry of 0 s")
 
     def to_confirm(self, response: Any) -> Any:
         """Return a response of the loop with a receipt, which the vehicle must confirm with its readings."""
@@ -245,7 +287,7 @@ class Responses(ScriptedResponses):
         asked = request.dc_cpd_req_energy_transfer_mode
         both = isinstance(asked, dc.BPT_DC_CPDReqEnergyTransferMode)
         self._check_direction(both=both)
-        self._check_limits(asked)
+        self._check_limits(asked, rated=not both)
         if not both:
             return {"dc_cpd_res_energy_transfer_mode": dc.DC_CPDResEnergyTransferMode(**charge)}
         discharge = {
@@ -257,7 +299,7 @@ class Responses(ScriptedResponses):
         return {"dc_cpd_res_energy_transfer_mode": dc.BPT_DC_CPDResEnergyTransferMode(**charge, **discharge)}
 
     def _check_direction(self, *, both: bool) -> None:
-        if both != (self.service == _SERVICES[self.family][1]):
+        if both != self.both:
             self.facts.append("states limits of another direction than it has selected")
 
     def _DC_CableCheckReq(self, request: Element) -> Fields:
@@ -268,7 +310,7 @@ class Responses(ScriptedResponses):
         return {"evse_present_voltage": number(self.voltage)}
 
     def _DC_ChargeLoopReq(self, request: dc.DC_ChargeLoopReq) -> Fields:
-        self._check_mode(request.cl_req_control_mode)
+        self._check_mode(request)
         return {
             "meter_info": iso.MeterInfo(meter_id="CONFORM", charged_energy_reading_wh=self.energy_wh),
             "evse_present_current": number(self.current),
@@ -319,18 +361,27 @@ class Responses(ScriptedResponses):
             self.facts.append("states limits of another service than it has selected")
         if not of_der:
             self._check_direction(both=both)
-            self._check_limits(asked)
+            self._check_limits(asked, rated=not both)
         if not both:
             return {"ac_cpd_res_energy_transfer_mode": ac.AC_CPDResEnergyTransferMode(**charge)}
         discharge = _phases("evse_maximum_discharge_power", _POWER_W / 3) | _phases("evse_minimum_discharge_power", 0)
         plain = ac.BPT_AC_CPDResEnergyTransferMode(**charge, **discharge)
         return {"ac_cpd_res_energy_transfer_mode": der.rating(plain, self.demands) if of_der else plain}
 
+    def _check_power(self, mode: Element) -> None:
+        """Record a power that cannot flow."""
+        most, back = (of_phases(mode, f"ev_maximum_{way}_power") for way in ("charge", "discharge"))
+        for shown, watts in enumerate(of_phases(mode, "ev_present_active_power")):
+            for way, bounds in ((1, most[shown:]), (-1, back[shown:] if self.both else [0.0])):
+                if bounds and way * watts > abs(bounds[0]) * MEASURED + NOISE_W:
+                    self.facts.append(f"states that {watts:g} W flow in phase {shown + 1}, at most {bounds[0]:g} W can")
+
     def _AC_ChargeLoopReq(self, request: ac.AC_ChargeLoopReq) -> Fields:
         target = _phases("evse_target_active_power", 1_000)
         asked = request.cl_req_control_mode
         out = getattr(asked, "ev_maximum_discharge_power", None)
-        self._check_mode(asked)
+        self._check_mode(request)
+        self._check_power(asked)
         if self.demands not in ("", "good") and out is not None and amount(out):
             self.facts.append(der.FEEDS)
         match asked:

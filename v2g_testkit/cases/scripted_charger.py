@@ -20,14 +20,17 @@ from v2g.typed_json import Fields
 from v2g_testkit.cases.case import OPTIONAL, UNDECODABLE, ChargerScript, Seen
 from v2g_testkit.cases.evcc_safety import EARLY_C
 from v2g_testkit.cases.malformed import HEADERS, Form
-from v2g_testkit.cases.quantities import amount, numbers
+from v2g_testkit.cases.quantities import NOISE, amount, numbers
 
 _TARGETS: Final = {
     "ev_target_voltage": ("ev_maximum_voltage_limit", "ev_maximum_voltage"),
+    "ev_present_voltage": ("ev_maximum_voltage",),
     "ev_target_current": ("ev_maximum_current_limit", "ev_maximum_charge_current"),
 }
+_BACK: Final = "ev_maximum_discharge_current"
+"""The maximum of a negative current; itself of either sign."""
 _MAXIMA: Final = frozenset(each for maxima in _TARGETS.values() for each in maxima)
-_POSITIVE: Final = _MAXIMA | {"ev_target_voltage"}
+_POSITIVE: Final = _MAXIMA | {"ev_target_voltage", "ev_present_voltage"}
 
 
 class ScriptedResponses(ABC):
@@ -55,6 +58,8 @@ class ScriptedResponses(ABC):
     def make(self, request: Element) -> Element:
         """Return the response to a request. Raises KeyError for an unsupported one."""
         if isinstance(request, app.SupportedAppProtocolReq):
+            ids = [each.schema_id for each in request.app_protocol]
+            self.facts += (f"states SchemaID {each} for several protocols" for each in {*ids} if ids.count(each) > 1)
             own = [each for each in request.app_protocol if self._serves(each)]
             self.agreed = bool(own)
             if not own:
@@ -74,16 +79,20 @@ class ScriptedResponses(ABC):
         """Yield what a request asks for beyond what the vehicle says that it bears; one in fifty is rounding."""
         found = {name: (shown, amount(number)) for name, shown, number in numbers(request)}
         for name, (shown, value) in found.items():
-            if name in _MAXIMA:
-                self._bears[name] = shown, value
-            if value < 0 and name in _POSITIVE:
+            if name in _MAXIMA or name == _BACK:
+                self._bears[name] = shown, abs(value)
+            if value < (-NOISE if "present" in name else 0) and name in _POSITIVE:
                 yield f"states {shown} {value:g}"
         for target, maxima in _TARGETS.items():
-            for most in maxima:
+            back = target in found and found[target][1] < 0
+            for most in (_BACK,) if back else maxima:
                 if target in found and most in self._bears:
                     (shown, value), (shown_most, bears) = found[target], self._bears[most]
-                    if value > bears * 1.02:
+                    if abs(value) > bears * 1.02:
                         yield f"states {shown} {value:g}, its {shown_most} is {bears:g}"
+        amperes = found.get("ev_target_current", ("", 0.0))[1]
+        if amperes > 0 and not found.get("ev_target_voltage", ("", 1.0))[1]:
+            yield f"states EVTargetVoltage 0 for {amperes:g} A"
 
     def _asked_before(self, name: str) -> bool:
         """Return whether a request came before, so that a vehicle must repeat it once."""

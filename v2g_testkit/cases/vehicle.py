@@ -44,7 +44,9 @@ from v2g_testkit.cases.known import Kit, Known
 from v2g_testkit.cases.malformed import FORMS
 from v2g_testkit.cases.quantities import (
     LEAST_OF_TARGET,
+    MEASURED,
     NOISE,
+    NOISE_W,
     amount,
     beyond,
     counts_too_much,
@@ -52,9 +54,11 @@ from v2g_testkit.cases.quantities import (
     limits,
     misplaced,
     negative,
+    of_phases,
     other_id,
     other_time,
     too_high,
+    without_phase_2,
 )
 from v2g_testkit.cases.requests import Requests
 from v2g_testkit.cases.secc_contents import CHALLENGED
@@ -66,12 +70,6 @@ _COUNTED_WH: Final = 2
 
 _HERTZ: Final = (45.0, 65.0)
 """Range of a nominal frequency, or of one that a vehicle is to follow."""
-
-_MEASURED: Final = 1.1
-"""How far a measured power may be above the charger's maximum, as a factor."""
-
-_NOISE_W: Final = 100.0
-"""How far below zero a measured power may be, W."""
 
 _SOON_S: Final = 3600
 """How much later than now a schedule may begin, s."""
@@ -162,16 +160,9 @@ def _parameters(request: Element, response: Element, known: Known, kit: Kit) -> 
     frequency = getattr(mode, "evse_nominal_frequency", None)
     if frequency is not None and not _HERTZ[0] <= amount(frequency) <= _HERTZ[1]:
         yield f"EVSENominalFrequency {amount(frequency):g} Hz"
-    yield from _phases(mode)
+    yield from without_phase_2(mode)
     if isinstance(mode, ac_der_iec.DER_AC_CPDResEnergyTransferMode):
         yield from der.demand_faults(mode, der.demanded_by(known.detail, known.parameter_set))
-
-
-def _phases(mode: Element) -> Iterator[str]:
-    """Yield values that are there for phase 3, but not for phase 2."""
-    for name in type(mode).__struct_fields__:
-        if name.endswith("_l3") and getattr(mode, name) is not None and getattr(mode, f"{name[:-1]}2") is None:
-            yield f"{name} without a value of phase 2"
 
 
 def _schedules(request: Element, response: cm.ScheduleExchangeRes, known: Known, kit: Kit) -> Iterator[str]:
@@ -200,7 +191,7 @@ def _schedules(request: Element, response: cm.ScheduleExchangeRes, known: Known,
             if not any(amount(entry.power) for entry in entries):
                 yield "a schedule of 0 W"
             for entry in entries:
-                yield from _phases(entry)
+                yield from without_phase_2(entry)
             if one.price_level_schedule is not None:
                 yield from _levels(one.price_level_schedule, now)
             if one.absolute_price_schedule is not None:
@@ -263,7 +254,7 @@ def _loop(request: ChargeLoopReq, response: ChargeLoopRes, known: Known, kit: Ki
         if None not in (count, earlier) and count < earlier:
             yield f"{count} Wh, before it was {earlier} Wh"
     rated = getattr(known.parameters, f"{type(response).__name__[:2].lower()}_cpd_res_energy_transfer_mode", None)
-    watts = sum(_power(rated, "evse_maximum_charge_power"))
+    watts = sum(of_phases(rated, "evse_maximum_charge_power"))
     if watts and known.counted is not None:
         since, first = known.counted
         counted, seconds = info.charged_energy_reading_wh - first, response.header.time_stamp - since
@@ -311,18 +302,18 @@ def _ac_loop(request: ac.AC_ChargeLoopReq, response: ac.AC_ChargeLoopRes, known:
     yield from _loop(request, response, known, kit)
     mode = response.cl_res_control_mode
     yield from _other_kind(mode, known, f"{_CONTROL[known.scheduled]}_AC_CLResControlMode")
-    yield from _phases(mode)
+    yield from without_phase_2(mode)
     frequency = response.evse_target_frequency
     if frequency is not None and not _HERTZ[0] <= amount(frequency) <= _HERTZ[1]:
         yield f"EVSETargetFrequency {amount(frequency):g} Hz"
     rated = getattr(known.parameters, "ac_cpd_res_energy_transfer_mode", None)
-    most = _power(rated, "evse_maximum_charge_power")
-    targets, present = _power(mode, "evse_target_active_power"), _power(mode, "evse_present_active_power")
+    most = of_phases(rated, "evse_maximum_charge_power")
+    targets, present = of_phases(mode, "evse_target_active_power"), of_phases(mode, "evse_present_active_power")
     if len(targets) == len(most) and sum(targets) > sum(most) * 1.02:
         yield f"a target of {sum(targets):g} W, the charger's maximum is {sum(most):g} W"
-    if len(present) == len(most) and sum(present) > sum(most) * _MEASURED:
+    if len(present) == len(most) and sum(present) > sum(most) * MEASURED:
         yield f"{sum(present):g} W flow, the charger's maximum is {sum(most):g} W"
-    if sum(present) < -_NOISE_W and not known.bidirectional:
+    if sum(present) < -NOISE_W and not known.bidirectional:
         yield f"{sum(present):g} W flow, the vehicle feeds nothing back"
     for phase in ("", "_l2", "_l3"):
         target = getattr(mode, f"evse_target_active_power{phase}", None)
@@ -330,12 +321,6 @@ def _ac_loop(request: ac.AC_ChargeLoopReq, response: ac.AC_ChargeLoopRes, known:
             yield f"a target of {amount(target):g} W, the vehicle feeds nothing back"
     if isinstance(mode, der.LoopAnswer):
         yield from der.loop_faults(mode, der.demanded_by(known.detail, known.parameter_set))
-
-
-def _power(mode: Element | None, name: str) -> list[float]:
-    """Return the numbers of a name that a mode states, of one phase or of all."""
-    found = (getattr(mode, name + phase, None) for phase in ("", "_l2", "_l3"))
-    return [amount(each) for each in found if each is not None]
 
 
 _CHECKS: Final[Mapping[str, Callable[..., Iterator[str]]]] = {

@@ -32,7 +32,7 @@ from v2g.pki.certificates import emaid_of, is_same_contract, load_certificate
 from v2g.pki.keys import PublicKey
 from v2g.typed_json import Fields
 from v2g.units import DAY_S
-from v2g_testkit.cases.quantities import amount, negative, numbers, wrong_units
+from v2g_testkit.cases.quantities import amount, negative, numbers, unordered, wrong_units
 from v2g_testkit.cases.scripted_charger import ScriptedResponses
 from v2g_testkit.cases.v2g_message.requests import MAJOR
 
@@ -42,9 +42,6 @@ EVSE_ID: Final = "DE*V2G*ECONFORM1"
 
 MODES: Final = {Family.AC: ("AC_three_phase_core", "AC_single_phase_core"), Family.DC: ("DC_extended",)}
 """Energy transfer modes on offer; a vehicle of one phase charges at three, too."""
-
-_PAIRS: Final = (("ev_min_current", "ev_max_current"), ("ev_energy_request", "ev_energy_capacity"))
-"""Numbers of which the first is not above the second."""
 
 _PLAN: Final = PowerSchedule((Step(0, POWER_W),), DAY_S)
 
@@ -89,10 +86,7 @@ class MessageResponses(ScriptedResponses):
         if limits is not None:
             found = {name: (shown, amount(number)) for name, shown, number in numbers(limits)}
             yield from (f"{shown} 0" for name, (shown, value) in found.items() if "max" in name and not value)
-            for less, more in _PAIRS:
-                if less in found and more in found and found[less][1] > found[more][1]:
-                    (shown, value), (most, bound) = found[less], found[more]
-                    yield f"{shown} {value:g}, its {most} is {bound:g}"
+            yield from unordered(limits, self.utc_s)
         yield from self._of_status(request)
 
     def _of_status(self, request: Any) -> Iterator[str]:
@@ -110,8 +104,6 @@ class MessageResponses(ScriptedResponses):
             yield f"that it is not ready in a {name} that goes on"
         if getattr(part, "charging_complete", False):
             yield f"that charging is complete in a {name} that goes on"
-        if name == "CurrentDemandReq" and not request.ev_target_voltage.value:
-            yield f"EVTargetVoltage 0 for {amount(current):g} A"
 
     def _ongoing_once(self, name: str) -> Any:
         return self.types.EVSEProcessing.Finished if self._asked_before(name) else self.types.EVSEProcessing.Ongoing
