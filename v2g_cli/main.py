@@ -327,7 +327,7 @@ def guarded(command: Callable[[], None]) -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
     with reporting_defects() as defects:
         try:
-            with extras_named(), disk_named(), _arguments_named():
+            with extras_named(), disk_named(), _arguments_named(), _ungrouped():
                 command()
         except V2GError as error:
             say(redacted(f"v2g: {error}"), err=True)
@@ -343,6 +343,17 @@ def guarded(command: Callable[[], None]) -> None:
         except Exception as error:  # noqa: BLE001 - the last place to catch it
             defects.report("command", defect(error))
     sys.exit(DEFECT_EXIT if defects.count else code)
+
+
+@contextlib.contextmanager
+def _ungrouped() -> Iterator[None]:
+    """Raise the first of the errors that ended a group of tasks: the others follow from it."""
+    try:
+        yield
+    except ExceptionGroup as group:
+        if group.split(V2GError)[1] is not None:
+            raise
+        raise group.exceptions[0] from None
 
 
 @contextlib.contextmanager

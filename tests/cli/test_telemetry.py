@@ -40,3 +40,10 @@ def test_keys_of_the_outbox_are_appended(v2g: Run, tmp_path: Path) -> None:
 
 def test_the_gateway_needs_a_configuration(v2g: Run, tmp_path: Path) -> None:
     assert "add --config FILE" in v2g("telemetry", "--events", str(tmp_path / "e")).errors
+
+
+def test_simulated_vehicles_that_cannot_begin_say_why_in_one_line(v2g: Run, tmp_path: Path) -> None:
+    (tmp_path / "root.pem").write_text("no certificate")
+    access = ("--url", "https://127.0.0.1:1", "--ca", str(tmp_path / "root.pem"))
+    done = v2g("telemetry", "simulate", *access, "--token", "secret")
+    assert (done.code, "root.pem: no certificate in it" in done.errors) == (4, True), done.errors
