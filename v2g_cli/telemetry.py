@@ -141,7 +141,10 @@ def simulate(
         )
     say(f"{count} vehicles, {found.made} records made, {found.stored} stored")
     if found.stored < found.made:
-        raise TransportError(f"{found.made - found.stored} records are not stored", hint="is the back end running, and may the token deliver?")
+        raise TransportError(
+            f"{found.made - found.stored} records are not stored",
+            hint="is the back end running, and may the token deliver?",
+        )
 
 
 def main() -> None:

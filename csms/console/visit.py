@@ -20,6 +20,7 @@ from litestar.response import Template
 from csms.accounts import store as access
 from csms.accounts.rules import Principal
 from csms.accounts.work import Users, UserSession
+from csms.catalogues import catalogues
 from csms.cluster.frames import without_tokens
 from csms.console.languages import language_of, point_of
 from csms.http.call import AuditContext, Call, encode
@@ -300,12 +301,20 @@ class Visit:
         shown_zone.set(self.zone)
         shown_now_ms.set(self.now_ms)
         values = {"visit": self, "session": self.session, "notice": notice, "now_ms": self.now_ms, **context}
-        language = language_of(self.request.headers.get("accept-language", ""))
-        shown_point.set(point_of(language))
-        page: Answer = Template(f"{language}/{template}", context=values, status_code=status)
+        shown_point.set(point_of(self.language))
+        page: Answer = Template(f"{self.language}/{template}", context=values, status_code=status)
         if notice is not None:
             page.cookies.append(cookie_of(_NOTICE, "", 0))
         return page
+
+    @property
+    def language(self) -> str:
+        """The reader's."""
+        return language_of(self.request.headers.get("accept-language", ""))
+
+    def said(self, text: str, **values: object) -> str:
+        """Return a text of a row in the reader's language, with values for its fields in braces."""
+        return catalogues().get(self.language, {}).get(text, text).format_map(values)
 
     def keep(self, key: str, text: str) -> None:
         """Keep a live part of a page that is drawn for a stream."""

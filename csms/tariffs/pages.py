@@ -40,15 +40,15 @@ _MOST_GAPS: Final = 5
 _COLUMNS: Final = ("price", "days", "holidays", "start", "end", "first", "last")
 
 
-def _where(assignment: Fields) -> str:
+def _where(visit: Visit, assignment: Fields) -> str:
     """Return where a plan applies."""
-    for kind in ("site", "group"):
-        if name := assignment[f"{kind}_id"]:
-            return f"{kind} {name}"
-    there = assignment["station_id"] or "everywhere"
+    if site := assignment["site_id"]:
+        return visit.said("site {name}", name=site)
+    if group := assignment["group_id"]:
+        return visit.said("group {name}", name=group)
+    there = assignment["station_id"] or visit.said("everywhere")
     there += f" EVSE {assignment['evse_id']}" if assignment["evse_id"] else ""
-    token = f" to {assignment['token_type']} {assignment['id_token']}" if assignment["token_type"] else ""
-    return there + token
+    return there + (f": {assignment['token_type']} {assignment['id_token']}" if assignment["token_type"] else "")
 
 
 def _range(plan: Fields, kind: str) -> str | None:
@@ -72,7 +72,7 @@ async def list_tariffs(visit: Visit) -> Answer:
     """List tariffs, and to whom they apply."""
     applies: dict[str, list[str]] = {}
     async for each in visit.every(tariffs.list_assignments):
-        applies.setdefault(each["plan_id"], []).append(_where(each))
+        applies.setdefault(each["plan_id"], []).append(_where(visit, each))
     plans = visit.every(tariffs.list_tariffs)
     rows = [{**each, "applies": ", ".join(applies.get(each["id"], []))} async for each in plans]
     empty = "No tariff yet: sessions cost nothing."
@@ -98,7 +98,9 @@ async def one_tariff(visit: Visit) -> Answer:
             for at, rate in enumerate(charge.rates)
         },
         week=_week(plan, _today(visit, plan), _day(visit.asked("day").get("day", ""))),
-        applies=[(_where(each), {name: value for name, value in each.items() if name != "plan_id"}) for each in used],
+        applies=[
+            (_where(visit, each), {name: value for name, value in each.items() if name != "plan_id"}) for each in used
+        ],
         to=TO,
         names=[each["id"] async for each in visit.every(sites.list_sites)] if visit.may(sites.list_sites) else [],
     )

@@ -164,7 +164,7 @@ def spoken(source: str) -> Iterator[ast.expr]:
                     yield from call.args[1:]
                 case "chart" | "ChartLine":
                     yield call.args[0]
-                case "Said":
+                case "Said" | "visit.said":
                     yield call.args[0]
                 case "Field" | "Column":
                     yield call.args[1]

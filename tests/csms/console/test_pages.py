@@ -232,8 +232,13 @@ async def test_a_tariff_is_edited_as_a_week_with_seasons_and_holidays(ask: ApiCl
     for to, name in (("site_id", "north"), ("group_id", "fleet"), ("id_token", "ISO14443 04A1B2C3"), ("", "")):
         await ada.send("/console/tariffs/assign", {"plan_id": "week", "to": to, "name": name})
     page = await ada.get("/console/tariffs/week")
-    for said in ("site north", "group fleet", "everywhere to ISO14443 04A1B2C3", "everywhere End"):
+    for said in ("site north", "group fleet", "everywhere: ISO14443 04A1B2C3", "everywhere End"):
         assert said in text_of(page), said
+    german = text_of(await ada.get("/console/tariffs", accept_language="de"))
+    assert "EUR überall, Gruppe fleet, Standort north, überall: ISO14443 04A1B2C3" in german
+    german = text_of(await ada.get("/console/tariffs/week", accept_language="de"))
+    assert "Energie 0,29 EUR/kWh" in german
+    assert "Umsatzsteuer 19" in german
     await ada.send("/console/tariffs/unassign", {"plan_id": "week", "site_id": "north"})
     assert "site north" not in text_of(await ada.get("/console/tariffs/week"))
     for wrong in ({"to": "site_id"}, {"to": "x", "name": "y"}, {"to": "site_id", "name": "none"}):
