@@ -94,6 +94,8 @@ class ChargerSession(Session):
         self._stop_reason = "vehicle"
         self._doomed = ""
         """Why the session is over, though the vehicle has not been informed."""
+        self._behind_ms = 0
+        """By how much UTC has been set back."""
 
     @property
     def powered(self) -> bool:
@@ -128,7 +130,8 @@ class ChargerSession(Session):
     def _at(self, now: float, utc_ms: int) -> bool:
         """Let UTC run on when the clock is set back: journal time never decreases, and no command lives longer."""
         run_on = self._time.utc_ms + int((now - self._time.now) * 1000 * self._time.scale) if self._time.utc_ms else 0
-        return super()._at(now, max(utc_ms, run_on))
+        self._behind_ms = max(0, run_on - utc_ms)
+        return super()._at(now, utc_ms + self._behind_ms)
 
     # -- what an edition adds -----------------------------------------------------------------------------------
 
@@ -352,6 +355,8 @@ class ChargerSession(Session):
                 self._doomed = "unplugged"  # nobody stopped: the cable was pulled
                 self._end(self._doomed)
             return
+        if isinstance(fact, ports.MeterRead):  # else its energy had no time, and a Receipt would not count it
+            fact = replace(fact, utc_ms=fact.utc_ms + self._behind_ms)
         before, self._facts = self._facts, self._facts.updated(fact)
         match fact, self._stage:  # an answer to an earlier attempt, and a second one, do not count
             case ports.AuthorizationDecided() as decided, stages.Authorizing() as stage:

@@ -12,6 +12,7 @@ from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, EvseRating, SeccConfig, SignedDischargeConfig
 from secc.session.identity import Identity
 from secc.session.stages import Charging
+from secc.session.terms import PriceTerms
 from tests.secc.session.bench import Bench, number
 from tests.secc.session.conftest import MakeBench
 from v2g.energy.limits import OPERATOR, SITE, Limit, Setpoint
@@ -296,6 +297,18 @@ def test_a_meter_that_goes_back_ends_no_session(looping: Bench, registers: tuple
     looping.fact(ports.MeterRead(looping.utc_ms, 5_000_000, 2_000_000, signature=b"signature"))
     info = looping.send(looping.ask("DC_ChargeLoopReq", meter_info_requested=True)).meter_info
     assert (info.charged_energy_reading_wh, info.bpt_discharged_energy_reading_wh) == (0, 0)
+
+
+def test_a_receipt_counts_what_flows_after_utc_was_set_back(make_bench: MakeBench) -> None:
+    bench = make_bench(SeccConfig(prices=PriceTerms(receipt_every_s=0))).reach(State.DC_CHARGE_LOOP)
+    for wh, set_back_ms in ((10, 0), (20, 3_600_000), (30, 0)):
+        bench.utc_ms -= set_back_ms
+        bench.pass_time(2)
+        bench.fact(ports.MeterRead(bench.utc_ms, 5_000_000 + wh * 1000, 2_000_000))
+        answer = bench.send(bench.ask("DC_ChargeLoopReq", meter_info_requested=True))
+        assert answer.receipt.time_anchor == answer.meter_info.meter_timestamp == answer.header.time_stamp
+        cost = answer.receipt.energy_costs.amount
+        assert cost.value * 10.0**cost.exponent == pytest.approx(wh / 1000 * 0.3, abs=0.000_1)
 
 
 def test_the_first_reading_is_where_the_session_begins(make_bench: MakeBench) -> None:
