@@ -40,7 +40,10 @@ class OfferedConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """A connector as partners see it, by OCPI's names; `id` is its number at the EVSE."""
 
     id: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,4}\Z")] = "1"
-    standard: Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9_]{1,36}\Z", examples=["IEC_62196_T2_COMBO"])]
+    standard: Annotated[
+        str,
+        msgspec.Meta(pattern=r"^(IEC_60309_2_(single|three))?[A-Z0-9_]{1,36}\Z", examples=["IEC_62196_T2_COMBO"]),
+    ]
     format: Annotated[str, msgspec.Meta(pattern=r"^(SOCKET|CABLE)\Z")]
     power_type: Annotated[str, msgspec.Meta(pattern=r"^(AC_[123]_PHASE(_SPLIT)?|DC)\Z")]
     max_voltage: Annotated[int, msgspec.Meta(ge=1, le=2000)]

@@ -272,7 +272,17 @@ def test_a_price_without_condition_is_published_for_the_time_that_others_leave()
     assert monday["recurringTimePeriodOfDay"] == [{"startTimeOfPeriod": "06:00:00Z", "endTimeOfPeriod": "22:00:00Z"}]
 
 
-CONNECTORS = ("IEC_62196_T2", "IEC_62196_T2_COMBO", "CHADEMO", "MCS", "SAE_J3400", "DOMESTIC_F", "GBT_DC", "NEMA_5_20")
+CONNECTORS = (
+    "IEC_62196_T2",
+    "IEC_62196_T2_COMBO",
+    "CHADEMO",
+    "MCS",
+    "SAE_J3400",
+    "DOMESTIC_F",
+    "GBT_DC",
+    "NEMA_5_20",
+    "IEC_60309_2_three_32",
+)
 clocks = st.integers(0, 23).map(lambda hour: f"{hour:02}:00")
 whens = st.builds(
     When, from_minute=st.integers(0, 1439), to_minute=st.integers(0, 1440), weekdays=st.just((0, 6)) | st.just(()),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.together import together
 from v2g.errors import OcpiError
 from v2g.ocpi import wire
-from v2g.ocpi.objects import CdrLocation, CdrPeriod, OcpiLocation, OcpiPrice, OcpiToken, PriceBound
+from v2g.ocpi.objects import CdrLocation, CdrPeriod, OcpiConnector, OcpiLocation, OcpiPrice, OcpiToken, PriceBound
 
 pytestmark = pytest.mark.requirement("R202")
 
@@ -48,6 +48,17 @@ def test_older_partners_get_what_they_know() -> None:
     assert found == {"evses": [{"uid": "a", "capabilities": ["RESERVABLE"], "connectors": [
         {"id": "1", "standard": "TESLA_S", "power_type": "DC"}]}]}  # fmt: skip
     assert wire.outer(location, "2.3.0") == location
+    assert wire.outer({"connector_standard": "SAE_J3400"}, "2.2.1") == {"connector_standard": "TESLA_S"}
+
+
+def test_names_of_sockets_that_have_small_letters_are_read_as_they_are() -> None:
+    connector = {
+        "id": 1, "standard": "IEC_60309_2_three_32", "format": "socket", "power_type": "AC_3_PHASE", "max_voltage": 230,
+        "max_amperage": 32, "last_updated": "2026-01-01T00:00:00Z",
+    }  # fmt: skip
+    found = wire.read(connector, OcpiConnector)
+    assert (found.id, found.standard, found.format) == ("1", "IEC_60309_2_three_32", "SOCKET")
+    assert wire.read({**connector, "standard": "iec_62196_t2"}, OcpiConnector).standard == "IEC_62196_T2"
 
 
 def test_readers_are_tolerant() -> None:

@@ -14,8 +14,9 @@ PartyId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{3}\Z")]
 OcpiUrl = Annotated[str, Meta(min_length=1, max_length=2000)]
 OcpiText = Annotated[str, Meta(max_length=255)]
 ClockTime = Annotated[str, Meta(pattern=r"^([0-1][0-9]|2[0-3]):[0-5][0-9]\Z")]
-OpenEnum = Annotated[str, Meta(pattern=r"^[^a-z]{1,64}\Z")]
-"""A value of an enumeration that partners may extend; `wire.read` takes small letters for capitals."""
+OpenEnum = Annotated[str, Meta(pattern=r"^(IEC_60309_2_(single|three))?[^a-z]{1,64}\Z")]
+"""A value of an enumeration that partners may extend; `wire.read` takes small letters for capitals, but for those of
+industrial sockets, the only ones that OCPI has."""
 ModuleRole = Literal["SENDER", "RECEIVER"]
 
 

@@ -109,7 +109,7 @@ def _meant(value: object, hint: object) -> object:
         case list() if OpenEnum in parts:
             return [each.upper() if isinstance(each, str) else each for each in value]
         case str() if OpenEnum in parts:
-            return value.upper()
+            return value if _reads(value, hint) else value.upper()
         case str() if datetime in parts:
             return value.strip().replace(",", ".")
         case int() | Decimal() if str in parts and not isinstance(value, bool):
@@ -200,7 +200,8 @@ def outer(value: object, version: Version, key: str = "") -> object:
         if value["standard"] == "MCS":  # 2.2.1 has no name for it
             return None
         fields.pop("capabilities", None)
-        fields["standard"] = "TESLA_S" if value["standard"] == "SAE_J3400" else value["standard"]
+    for name in fields.keys() & {"standard", "connector_standard"}:
+        fields[name] = "TESLA_S" if value[name] == "SAE_J3400" else value[name]
     if key == "evses" and not fields.get("connectors"):
         return None
     if "contract_id" in value and value.get("type") == "EMAID":

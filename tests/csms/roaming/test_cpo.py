@@ -885,6 +885,17 @@ async def test_opening_hours_and_helpdesk_are_published(roaming: Roaming) -> Non
     assert (await roaming.ask("PUT", "/roaming/locations/Depot", {**place, "help_phone": "110"})).status == 400
 
 
+@pytest.mark.parametrize("standard", ["IEC_60309_2_three_32", "IEC_60309_2_single_16"])
+async def test_an_industrial_socket_is_published_by_its_name(roaming: Roaming, standard: str) -> None:
+    """Of all names of OCPI these alone have small letters."""
+    connector = {**LOCATION["evses"][0]["connectors"][0], "standard": standard, "format": "SOCKET"}
+    place = {**LOCATION, "evses": [{**LOCATION["evses"][0], "connectors": [connector]}]}
+    assert (await roaming.ask("PUT", "/roaming/locations/Depot", place)).status == 200
+    pushed = await roaming.partner.sent("PUT", "/locations/DE/CPO/Depot")
+    assert pushed["evses"][0]["connectors"][0]["standard"] == standard
+    assert (await roaming.ask("PUT", "/roaming/locations/Depot", {**place, "publish": False})).status == 200
+
+
 async def test_an_evse_is_published_once_at_a_place(roaming: Roaming) -> None:
     evses = [*LOCATION["evses"], {**LOCATION["evses"][0], "evse_id": "DE*CPO*E2"}]
     refused = await roaming.ask("PUT", "/roaming/locations/Depot", {**LOCATION, "evses": evses})
