@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
 
+from v2g.asn1.der import wrap
 from v2g.errors import RevocationError
 from v2g.pki.issue import Issuer, signature_hash
 from v2g.pki.keys import PrivateKey
@@ -216,12 +217,12 @@ def certificate_id(serial: int, issuer: x509.Certificate) -> CertId:
     """Return the identification of a certificate by SHA-256."""
     oid, algorithm = next(each for each in _HASH_OIDS.items() if each[1].name == "sha256")
     name, key = _hash(algorithm, issuer.subject.public_bytes()), _hash(algorithm, _key_bits(issuer))
-    der = _wrap(
+    der = wrap(
         _SEQUENCE,
-        _wrap(_SEQUENCE, _wrap(_OID, oid), _wrap(_NULL)),
-        _wrap(_OCTETS, name),
-        _wrap(_OCTETS, key),
-        _wrap(_INTEGER, serial.to_bytes(serial.bit_length() // 8 + 1, "big", signed=True)),
+        wrap(_SEQUENCE, wrap(_OID, oid), wrap(_NULL)),
+        wrap(_OCTETS, name),
+        wrap(_OCTETS, key),
+        wrap(_INTEGER, serial.to_bytes(serial.bit_length() // 8 + 1, "big", signed=True)),
     )
     return CertId(der, algorithm.name, name, key, serial)
 
@@ -242,22 +243,13 @@ def _hash(algorithm: hashes.HashAlgorithm, data: bytes) -> bytes:
     return digest.finalize()
 
 
-def _wrap(tag: int, *parts: bytes) -> bytes:
-    contents = b"".join(parts)
-    size = len(contents)
-    if size < 0x80:
-        return bytes((tag, size)) + contents
-    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return bytes((tag, 0x80 | len(length))) + length + contents
-
-
 def _time(at: datetime) -> bytes:
-    return _wrap(_TIME, at.astimezone(UTC).strftime("%Y%m%d%H%M%SZ").encode())
+    return wrap(_TIME, at.astimezone(UTC).strftime("%Y%m%d%H%M%SZ").encode())
 
 
 def write_refusal(status: int) -> bytes:
     """Return an OCSPResponse with an error: 1 malformedRequest, 2 internalError, 6 unauthorized."""
-    return _wrap(_SEQUENCE, _wrap(_ENUMERATED, bytes((status,))))
+    return wrap(_SEQUENCE, wrap(_ENUMERATED, bytes((status,))))
 
 
 def write_answer(
@@ -271,40 +263,40 @@ def write_answer(
     assert signer is not None
     extensions = b""
     if nonce is not None:
-        item = _wrap(_SEQUENCE, _wrap(_OID, _NONCE_OID), _wrap(_OCTETS, nonce))
-        extensions = _wrap(0xA1, _wrap(_SEQUENCE, item))
-    data = _wrap(
+        item = wrap(_SEQUENCE, wrap(_OID, _NONCE_OID), wrap(_OCTETS, nonce))
+        extensions = wrap(0xA1, wrap(_SEQUENCE, item))
+    data = wrap(
         _SEQUENCE,
-        _wrap(0xA2, _wrap(_OCTETS, _hash(hashes.SHA1(), _key_bits(signer)))),  # noqa: S303 - responderID byKey
+        wrap(0xA2, wrap(_OCTETS, _hash(hashes.SHA1(), _key_bits(signer)))),  # noqa: S303 - responderID byKey
         _time(at),
-        _wrap(_SEQUENCE, *map(_write_status, statuses)),
+        wrap(_SEQUENCE, *map(_write_status, statuses)),
         extensions,
     )
     algorithm, signature = _sign(responder.key, data)
     certificates = b""
     if delegated:
-        certificates = _wrap(0xA0, _wrap(_SEQUENCE, signer.public_bytes(serialization.Encoding.DER)))
-    basic = _wrap(_SEQUENCE, data, algorithm, _wrap(_BITS, b"\x00" + signature), certificates)
-    envelope = _wrap(_SEQUENCE, _wrap(_OID, _BASIC_OID), _wrap(_OCTETS, basic))
-    return _wrap(_SEQUENCE, _wrap(_ENUMERATED, b"\x00"), _wrap(0xA0, envelope))
+        certificates = wrap(0xA0, wrap(_SEQUENCE, signer.public_bytes(serialization.Encoding.DER)))
+    basic = wrap(_SEQUENCE, data, algorithm, wrap(_BITS, b"\x00" + signature), certificates)
+    envelope = wrap(_SEQUENCE, wrap(_OID, _BASIC_OID), wrap(_OCTETS, basic))
+    return wrap(_SEQUENCE, wrap(_ENUMERATED, b"\x00"), wrap(0xA0, envelope))
 
 
 def _write_status(status: SerialStatus) -> bytes:
     if not status.known:
-        word = _wrap(0x82)
+        word = wrap(0x82)
     elif status.revoked_at is None:
-        word = _wrap(0x80)
+        word = wrap(0x80)
     else:
-        reason = b"" if status.reason is None else _wrap(0xA0, _wrap(_ENUMERATED, bytes((status.reason,))))
-        word = _wrap(0xA1, _time(status.revoked_at), reason)
-    until = _wrap(0xA0, _time(status.next_update))
-    return _wrap(_SEQUENCE, status.certificate.der, word, _time(status.this_update), until)
+        reason = b"" if status.reason is None else wrap(0xA0, wrap(_ENUMERATED, bytes((status.reason,))))
+        word = wrap(0xA1, _time(status.revoked_at), reason)
+    until = wrap(0xA0, _time(status.next_update))
+    return wrap(_SEQUENCE, status.certificate.der, word, _time(status.this_update), until)
 
 
 def _sign(key: PrivateKey, data: bytes) -> tuple[bytes, bytes]:
     """Return the AlgorithmIdentifier and the signature."""
     algorithm = signature_hash(key)
-    identifier = _wrap(_SEQUENCE, _wrap(_OID, _SIGNATURES[algorithm.name if algorithm else None]))
+    identifier = wrap(_SEQUENCE, wrap(_OID, _SIGNATURES[algorithm.name if algorithm else None]))
     if isinstance(key, ed448.Ed448PrivateKey):
         return identifier, key.sign(data)
     assert algorithm is not None

@@ -25,6 +25,7 @@ from pki_tools.index import FILE, Index, IndexEntry, load_index
 from pki_tools.layout import crl_path
 from pki_tools.ocsp_wire import MAX_REQUEST_BYTES
 from v2g.errors import KeyAccessError, RevocationError
+from v2g.io.runtime.file_watch import FileWatch
 from v2g.observe import Observe
 from v2g.pki.issue import Issuer
 
@@ -189,7 +190,7 @@ class Server:
         self._directory = directory
         self._observe = observe
         self._now = now
-        self._seen: tuple[int, int, int] | None = None
+        self._index_file = FileWatch((directory / FILE,))
         self._responder: Responder | None = None
         routes = [
             web.get("/health", self._health),
@@ -255,15 +256,10 @@ class Server:
 
     def _current(self) -> Responder:
         """Return a responder with the present index; one `stat` detects changes."""
-        try:
-            stat = (self._directory / FILE).stat()
-            seen = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-        except OSError:
-            seen = None
-        if self._responder is None or seen != self._seen:
+        if self._index_file.changed() or self._responder is None:
+            self._responder = None  # an index that cannot be read now is tried again, the former one is over
             index = load_index(self._directory)
             self._responder = Responder(self._directory, index, at=self._now(), validity=VALIDITY)
-            self._seen = seen
             revoked = sum(entry.revoked_at is not None for entry in index.entries)
             silent = ",".join(self._responder.silent)
             self._observe(

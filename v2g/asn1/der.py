@@ -158,7 +158,7 @@ class _Sequence:
         if type(value) is not self._struct:
             raise Asn1Error(f"{path}: {type(value).__name__} instead of {self._struct.__name__}")
         return b"".join(
-            _wrap(tag, node.encode(field, f"{path}.{name}"))
+            wrap(tag, node.encode(field, f"{path}.{name}"))
             for name, node, tag, optional in self._fields
             if (field := getattr(value, name)) is not None or not optional
         )
@@ -187,7 +187,7 @@ class _SequenceOf:
             raise Asn1Error(f"{path}: {type(value).__name__} is not a tuple")
         _check_size(len(value), self._low, self._high, path)
         tag = self._item.universal
-        return b"".join(_wrap(tag, self._item.encode(item, f"{path}[{i}]")) for i, item in enumerate(value))
+        return b"".join(wrap(tag, self._item.encode(item, f"{path}[{i}]")) for i, item in enumerate(value))
 
     def decode(self, data: bytes, path: str) -> tuple[object, ...]:
         items: list[object] = []
@@ -205,7 +205,9 @@ def _context(number: int, node: _Type) -> int:
     return _CONTEXT | node.universal & _CONSTRUCTED | number
 
 
-def _wrap(tag: int, contents: bytes) -> bytes:
+def wrap(tag: int, *parts: bytes) -> bytes:
+    """Return an element with these parts as contents."""
+    contents = b"".join(parts)
     size = len(contents)
     if size < 0x80:
         return bytes((tag, size)) + contents
@@ -268,7 +270,7 @@ def _compiled(struct: type[msgspec.Struct]) -> _Type:
 def encode(value: msgspec.Struct) -> bytes:
     """Return a SEQUENCE as DER. Raises Asn1Error with the field that violates its declaration."""
     name = type(value).__name__
-    return _wrap(0x30, _compiled(type(value)).encode(value, name))
+    return wrap(0x30, _compiled(type(value)).encode(value, name))
 
 
 def decode(data: bytes, struct: type[S]) -> S:
@@ -288,7 +290,7 @@ def encode_choice(value: msgspec.Struct, alternatives: Sequence[type[msgspec.Str
     if type(value) not in alternatives:
         raise Asn1Error(f"{type(value).__name__} is not one of the alternatives")
     node = _compiled(type(value))
-    return _wrap(_context(alternatives.index(type(value)), node), node.encode(value, type(value).__name__))
+    return wrap(_context(alternatives.index(type(value)), node), node.encode(value, type(value).__name__))
 
 
 def decode_choice(data: bytes, alternatives: Sequence[type[msgspec.Struct]]) -> msgspec.Struct:
