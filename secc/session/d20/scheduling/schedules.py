@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Final
 
 import msgspec
@@ -107,39 +108,34 @@ def offered_tuples(request: ScheduleRequest, context: RequestContext) -> tuple[O
 
     One is always offered: where all are for the cheapest time, and that is not known, the first one for all times.
     """
-    found: list[OfferedTuple] = []
-    seen = set()
+
+    def distinct(*offers: ScheduleOffer) -> dict[tuple[Spans, Spans, Decimal], None]:
+        powers = ((each, _powers(each, request, context)) for each in offers)
+        return dict.fromkeys((*found, each.surcharge) for each, found in powers if found is not None)
+
     offers = context.config.schedules.offers
-    always = msgspec.structs.replace(offers[0], cheapest=False)
-    for offer in (*offers, always):
-        if found and offer is always:
-            break
-        powers = _powers(offer, request, context)
-        key = (powers, offer.surcharge)
-        if powers is not None and key not in seen:
-            seen.add(key)
-            # a tuple with its prices; ids of price schedules are unique in a message
-            tuple_id = len(found) + 1
-            charge, discharge = powers
-            wanted = WantedPrices(
-                schedule_id=2 * tuple_id - 1,
-                pricing=request.parametrised.selected.pricing,
-                horizon_s=request.horizon_s,
-                points=request.points,
-                surcharge_micro=int(offer.surcharge * MICRO),
+    priced = distinct(*offers) or distinct(msgspec.structs.replace(offers[0], cheapest=False))
+    tuples: list[OfferedTuple] = []
+    for tuple_id, (charge, discharge, surcharge) in enumerate(priced, 1):
+        wanted = WantedPrices(
+            schedule_id=2 * tuple_id - 1,  # unique in a message
+            pricing=request.parametrised.selected.pricing,
+            horizon_s=request.horizon_s,
+            points=request.points,
+            surcharge_micro=int(surcharge * MICRO),
+        )
+        back = msgspec.structs.replace(wanted, schedule_id=2 * tuple_id, export=True)
+        tuples.append(
+            OfferedTuple(
+                tuple_id=tuple_id,
+                charge=charge,
+                discharge=discharge,
+                charge_prices=price_schedule(context, wanted),
+                discharge_prices=price_schedule(context, back) if discharge else None,
+                available_wh=context.config.schedules.available_energy_wh,
             )
-            back = msgspec.structs.replace(wanted, schedule_id=2 * tuple_id, export=True)
-            found.append(
-                OfferedTuple(
-                    tuple_id=tuple_id,
-                    charge=charge,
-                    discharge=discharge,
-                    charge_prices=price_schedule(context, wanted),
-                    discharge_prices=price_schedule(context, back) if discharge else None,
-                    available_wh=context.config.schedules.available_energy_wh,
-                )
-            )
-    return tuple(found)
+        )
+    return tuple(tuples)
 
 
 def schedule_tuple(offered: OfferedTuple, context: RequestContext, *, phases: int) -> iso.ScheduleTuple:
