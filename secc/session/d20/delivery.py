@@ -214,10 +214,9 @@ def _pause(stage: stages.Stage, context: RequestContext, event: Observe) -> Step
     A session whose end has been requested is not stored, nor one of a vehicle that is not in its place yet: it would
     return to the charge parameters (V2G20-5046), after position and pairing.
     """
-    selected, placed = stages.selected_of(stage), context.family in (Family.AC, Family.DC)
-    placed = placed or stages.parametrised_of(stage) is not None
-    known = placed and selected is not None and bool(context.connection.vehicle_certificate)
-    if context.stopping or not context.config.pause or not known:
+    selected, known = stages.selected_of(stage), bool(context.connection.vehicle_certificate)
+    placed = context.family in (Family.AC, Family.DC) or stages.parametrised_of(stage) is not None
+    if context.stopping or not context.config.pause or selected is None or not known or not placed:
         raise refuse(ResponseCode.FAILED_PauseNotAllowed, "this session cannot be paused")
     opened = selected.authorized.opened
     paused = Paused(
