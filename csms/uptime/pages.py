@@ -3,6 +3,7 @@
 from typing import Final
 
 from csms.console.listing import Column, Listing, show_pages
+from csms.console.present import price
 from csms.console.visit import Visit, page, segment
 from csms.http.pipeline import Answer
 from csms.overview import api as overview
@@ -19,13 +20,13 @@ EVSES: Final = (
         "station", "Station", lambda row: row["station_id"], href=lambda row: f"/stations/{segment(row['station_id'])}"
     ),
     Column("evse", "EVSE", lambda row: row["evse_id"], "number"),
-    Column("uptime", "Uptime", lambda row: None if row["percent"] is None else f"{row['percent']} %"),
+    Column("uptime", "Uptime", lambda row: row["percent"] and f"{price(row['percent'])} %"),
     Column("state", "Target", lambda row: _reached(row["reaches_target"]), "state"),
     Column("outages", "Outages", lambda row: len(row["outages"]), "number", phone=False),
     Column("out", "Out, counted", lambda row: row["outage_ms"], "duration"),
     Column("excluded", "Not counted", lambda row: row["excluded_ms"], "duration", phone=False),
     Column("attempts", "Sessions", lambda row: row["attempts"], "number", phone=False),
-    Column("charged", "With energy", lambda row: None if not row["attempts"] else f"{row['charged_percent']} %"),
+    Column("charged", "With energy", lambda row: f"{price(row['charged_percent'])} %" if row["attempts"] else None),
     Column("last", "Last outage", lambda row: each.from_ms if (each := _last(row)) else None, "time", phone=False),
     Column("why", "Why", lambda row: _why(row), "state", phone=False),
 )

@@ -28,6 +28,8 @@ async def test_the_page_says_whether_the_target_is_reached_and_who_misses_it(ask
     text = text_of(page)
     for said in ("1 of 2 EVSEs miss 97 %.", "23 CFR 680.116(b)", "90.000 %", "Missed", "100.000 %", "10 h", "Faulted"):
         assert said in text, said
+    german = text_of(await ada.get("/console/uptime", accept_language="de"))
+    assert ("90,000 %" in german, "90.000" in german) == (True, False), "not ninety thousand"
     shapes = re.findall(r'#(g-(?:warn|done|fault))"', page.body.decode())
     assert shapes == ["g-done", "g-warn", "g-fault"], "one reaches the target, one misses it, as it was faulted"
     assert re.findall(r'<tr data-row="([^"]+)"', page.body.decode()) == ["CS-1/1", "CS-2/1"]
