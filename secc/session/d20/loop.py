@@ -53,7 +53,8 @@ _MODES: Final[Mapping[tuple[ControlMode, bool], type[RequestMode]]] = {
 
 @HANDLERS.on_request(dc.DC_ChargeLoopReq)
 def charge_loop(request: dc.DC_ChargeLoopReq, stage: Charging, context: RequestContext) -> Step:
-    """Store the vehicle's limits or targets, set the output, and report the present power (V2G20-2183 to -2188)."""
+    """Store the vehicle's limits or targets, set the output, and report the present power (V2G20-2183 to -2188), and
+    which of the limits that it sends it has reached."""
     selected = stage.selected
     mode = request.cl_req_control_mode
     if type(mode) is not _MODES[selected.control_mode, selected.bidirectional]:
@@ -66,8 +67,9 @@ def charge_loop(request: dc.DC_ChargeLoopReq, stage: Charging, context: RequestC
     reported = Reported(to_milli(request.ev_present_voltage), vehicle.max_charge_ma, vehicle.max_discharge_ma)
     stage, meter_info = report_meter(request, stage, context)
     stage, receipt = report_costs(stage, meter_info, context)
-    measured, power_w = context.facts.measured, power(context)
+    measured, power_w, rating = context.facts.measured, power(context), context.config.rating
     bound_w = output.charge_w if power_w >= 0 else output.discharge_w
+    bound_a = rating.max_charge_current_a if measured.current_ma >= 0 else rating.max_discharge_current_a
     response = replace(
         dc.DC_ChargeLoopRes(
             header=context.header,
@@ -77,11 +79,11 @@ def charge_loop(request: dc.DC_ChargeLoopReq, stage: Charging, context: RequestC
             evse_present_current=milli(measured.current_ma),
             evse_present_voltage=milli(measured.voltage_mv),
             evse_power_limit_achieved=50 * abs(power_w) >= 49 * bound_w,
-            evse_current_limit_achieved=50 * abs(measured.current_ma) >= 49 * abs(output.current_ma),
-            evse_voltage_limit_achieved=measured.voltage_mv >= output.voltage_mv,
+            evse_current_limit_achieved=50 * abs(measured.current_ma) >= 49 * bound_a * 1000,
+            evse_voltage_limit_achieved=measured.voltage_mv >= rating.max_voltage_v * 1000,
             cl_res_control_mode=_mode(
                 (output.charge_w, output.discharge_w),
-                context.config.rating,
+                rating,
                 selected.control_mode,
                 bidirectional=selected.bidirectional,
                 sign=discharge_sign(context),

@@ -192,18 +192,19 @@ def current_demand(request: "CurrentDemandReq", stage: Charging, context: Reques
     stage, commands = apply_output(stage, context)
     output = stage.output
     assert isinstance(output, SetOutput)
-    # the present output, the limits reached, and the three maxima, which some vehicles require
+    # the present output, the three maxima, which some vehicles require, and which of these it has reached
     measured, values, rating = context.facts.measured, context.messages.values, context.config.rating
+    most_mv = rating.max_voltage_v * 1000
     response = context.messages.response(
         "CurrentDemandRes",
         dc_evse_status=dc_evse_status(Phase.ENERGY, context),
         evse_present_voltage=values.voltage(measured.voltage_mv, Rounding.NEAREST),
         evse_present_current=values.current(measured.current_ma, Rounding.NEAREST),
-        evse_current_limit_achieved=50 * measured.current_ma >= 49 * output.current_ma,
-        evse_voltage_limit_achieved=measured.voltage_mv >= output.voltage_mv,
+        evse_current_limit_achieved=50 * measured.current_ma >= 49 * most_ma,
+        evse_voltage_limit_achieved=measured.voltage_mv >= most_mv,
         evse_power_limit_achieved=50 * power(context) >= 49 * output.charge_w,
-        evse_maximum_voltage_limit=values.voltage(rating.max_voltage_v * 1000, Rounding.DOWN),
-        evse_maximum_current_limit=values.current(rating.max_charge_current_a * 1000, Rounding.DOWN),
+        evse_maximum_voltage_limit=values.voltage(most_mv, Rounding.DOWN),
+        evse_maximum_current_limit=values.current(most_ma, Rounding.DOWN),
         evse_maximum_power_limit=values.power(max(0, output.charge_w), Rounding.DOWN),
         **added,
     )

@@ -64,6 +64,28 @@ def test_a_dynamic_vehicle_is_charged_with_the_smallest_of_all_limits(looping: B
     assert not response.evse_current_limit_achieved
 
 
+@pytest.mark.parametrize(
+    ("voltage_mv", "current_ma", "achieved"),
+    [
+        (420_000, 20_000, (False, False)),
+        (429_999, 293_999, (False, False)),
+        (420_000, 294_000, (True, False)),
+        (430_000, 0, (False, True)),
+        (420_000, -122_499, (False, False)),
+        (420_000, -122_500, (True, False)),
+    ],
+)
+def test_the_limits_that_are_achieved_are_the_chargers_own(
+    make_bench: MakeBench, voltage_mv: int, current_ma: int, achieved: tuple[bool, bool]
+) -> None:
+    """430 V, 300 A, and 125 A back; not the 420 V and 20 A that the vehicle asks for."""
+    bench = make_bench(SeccConfig(control_modes=(ControlMode.SCHEDULED,), rating=EvseRating(max_voltage_v=430)))
+    bench.scheduled = True
+    bench.reach(State.DC_CHARGE_LOOP).fact(ports.Measured(voltage_mv, current_ma))
+    found = bench.go("DC_ChargeLoopReq")
+    assert (found.evse_current_limit_achieved, found.evse_voltage_limit_achieved) == achieved
+
+
 def test_the_vehicle_may_lower_its_limits_in_each_loop(looping: Bench) -> None:
     mode = looping.loop_mode(ev_maximum_charge_power=number(3_000), ev_maximum_charge_current=number(8))
     looping.send(looping.ask("DC_ChargeLoopReq", cl_req_control_mode=mode))

@@ -33,18 +33,19 @@ def loop(bench: MessageBench, **changes: Any) -> Any:
 @pytest.mark.parametrize(
     ("voltage_mv", "current_ma", "achieved"),
     [
-        (400_000, 19_599, (False, False, False)),
-        (400_000, 19_600, (True, False, False)),
-        (419_999, 0, (False, False, False)),
-        (420_000, 0, (False, True, False)),
-        (400_000, 48_997, (True, False, False)),
-        (400_000, 49_000, (True, False, True)),
+        (400_000, 20_000, (False, False, False)),
+        (420_000, 0, (False, False, False)),
+        (400_000, 48_997, (False, False, False)),
+        (400_000, 49_000, (False, False, True)),
+        (400_000, 293_999, (False, False, True)),
+        (400_000, 294_000, (True, False, True)),
     ],
 )
 def test_a_limit_is_achieved_from_98_percent_of_current_and_power_on(
     bench: MessageBench, voltage_mv: int, current_ma: int, achieved: tuple[bool, bool, bool]
 ) -> None:
-    """The vehicle asks for 20 A at 420 V, and takes 20 kW at most."""
+    """The charger's own, as it sends them: 920 V, 300 A, and the 20 kW that the vehicle takes at most. That it gives
+    the 20 A, or 420 V, that the vehicle asks for is no limit."""
     bench.fact(ports.Measured(voltage_mv, current_ma))
     found = loop(bench)
     assert achieved == (
@@ -54,6 +55,14 @@ def test_a_limit_is_achieved_from_98_percent_of_current_and_power_on(
     )
     assert millivolts(found.evse_present_voltage) == pytest.approx(voltage_mv, abs=100)
     assert milliamperes(found.evse_present_current) == pytest.approx(current_ma, abs=100)
+
+
+def test_the_highest_voltage_is_a_limit_that_is_achieved(pki: PkiTree) -> None:
+    config = replace(CONFIG, rating=replace(CONFIG.rating, max_voltage_v=430))
+    bench = Iso2Bench(pki, time.time_ns() // 1_000_000, config).reach(State.DC_CHARGE_LOOP)
+    for voltage_mv, achieved in ((429_999, False), (430_000, True)):
+        bench.fact(ports.Measured(voltage_mv, 0))
+        assert loop(bench).evse_voltage_limit_achieved is achieved
 
 
 @pytest.mark.parametrize(("charge_w", "told_w"), [(40_000, 20_000), (9_000, 9_000), (0, 0)])
