@@ -12,13 +12,13 @@ from msgspec.structs import replace
 from evcc.session.paused import Paused, PausedSession, Resume
 from evcc.session.ports import BatteryState
 from evcc.session.settings import ProgramStep
-from v2g import typed_json
 from v2g.errors import StoreError, TimeoutExpired
 from v2g.io.plc.datalink import VehicleLink
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import cancel_tasks, child
 from v2g.io.storage.journal_file import remove_file, write_files
-from v2g.io.storage.record_keys import RecordKeys, read_sealed
+from v2g.io.storage.kept_file import read_kept
+from v2g.io.storage.record_keys import RecordKeys
 from v2g.observe import Observe
 
 _VERSION: Final = 1
@@ -73,15 +73,8 @@ class PauseFile:
 
     def load(self) -> StoredPause | None:
         """Return the stored session, None if there is none. Raises StoreError."""
-        try:
-            stored = typed_json.decode_kept(read_sealed(self._path, self._keys), StoredPause)
-        except FileNotFoundError:
-            return None
-        except (OSError, msgspec.DecodeError) as error:
-            raise StoreError(f"{self._path}: {error}", hint="delete it to start a new session") from None
-        if stored.version != _VERSION:
-            raise StoreError(f"{self._path} has format {stored.version}, this program reads {_VERSION}")
-        return stored
+        hint = "delete it to start a new session"
+        return read_kept(self._path, StoredPause, version=_VERSION, keys=self._keys, hint=hint)
 
     def remove(self) -> None:
         """Delete the stored session. Raises StoreError."""

@@ -10,12 +10,12 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from v2g import typed_json
-from v2g.errors import ConfigError, StoreError, V2GError
+from v2g.errors import ConfigError, V2GError
 from v2g.io.keys.quotes import quote_registers
 from v2g.io.runtime.attestation import Attestation, FileDifference, measure
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.storage.journal_file import write_files
+from v2g.io.storage.kept_file import read_kept
 from v2g.observe import Observe
 from v2g.pki.keys import load_public_key
 from v2g.pki.quote import QuoteEvidence, binding
@@ -169,9 +169,5 @@ class SelfAttestation:
 
 
 def _highest(folder: Path) -> int:
-    try:
-        return typed_json.decode_kept((folder / FILE).read_bytes(), _Seen).version
-    except FileNotFoundError:
-        return 0
-    except (OSError, msgspec.DecodeError) as error:
-        raise StoreError(f"{folder / FILE}: {error}", hint="was the file replaced? Service the charger") from None
+    seen = read_kept(folder / FILE, _Seen, hint="was the file replaced? Service the charger")
+    return 0 if seen is None else seen.version

@@ -10,10 +10,9 @@ from typing import Final
 import msgspec
 
 from secc.session.ports import Paused
-from v2g import typed_json
-from v2g.errors import StoreError
 from v2g.io.storage.journal_file import remove_file, write_files
-from v2g.io.storage.record_keys import RecordKeys, read_sealed
+from v2g.io.storage.kept_file import read_kept
+from v2g.io.storage.record_keys import RecordKeys
 
 FILE: Final = "paused.json"
 _VERSION: Final = 1
@@ -41,15 +40,8 @@ class PausedSessionFile:
 
         Raises StoreError for an invalid file: its session is unknown.
         """
-        try:
-            stored = typed_json.decode_kept(read_sealed(self._path, self._keys), _Stored)
-        except FileNotFoundError:
-            return None
-        except (OSError, msgspec.DecodeError) as error:
-            raise StoreError(f"{self._path}: {error}") from None
-        if stored.version != _VERSION:
-            raise StoreError(f"{self._path} has format {stored.version}, this program reads {_VERSION}")
-        return stored.paused
+        stored = read_kept(self._path, _Stored, version=_VERSION, keys=self._keys)
+        return None if stored is None else stored.paused
 
     def remove(self) -> None:
         """Delete the stored session; does nothing if there is none."""

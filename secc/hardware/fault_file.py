@@ -9,11 +9,10 @@ from typing import Final
 
 import msgspec
 
-from v2g import typed_json
-from v2g.errors import StoreError
 from v2g.hardware.faults import FAULTS
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.storage.journal_file import remove_file, write_files
+from v2g.io.storage.kept_file import read_kept
 from v2g.observe import Observe
 
 FILE: Final = "faults.json"
@@ -42,15 +41,8 @@ class FaultFile:
         """Return the stored faults, the oldest first. Raises StoreError for an unreadable file: a charger with unknown
         faults does not start."""
         hint = "check the hardware, then: v2g hardware serviced --config FILE"
-        try:
-            stored = typed_json.decode_kept(self._path.read_bytes(), _Stored)
-        except FileNotFoundError:
-            return ()
-        except (OSError, msgspec.DecodeError) as error:
-            raise StoreError(f"{self._path}: {error}", hint=hint) from None
-        if stored.version != _VERSION:
-            raise StoreError(f"{self._path} has format {stored.version}, this program reads {_VERSION}", hint=hint)
-        return tuple(fault for fault in stored.faults if fault.word in FAULTS)
+        stored = read_kept(self._path, _Stored, version=_VERSION, hint=hint)
+        return () if stored is None else tuple(fault for fault in stored.faults if fault.word in FAULTS)
 
     def save(self, faults: tuple[LatchedFault, ...]) -> None:
         """Store these durably. Raises StoreError."""

@@ -7,7 +7,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 from cryptography import x509
@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from v2g import typed_json
 from v2g.eebus.charger import KeptValues
 from v2g.eebus.identity import SKI, ski_of
 from v2g.errors import CertificateError, ConfigError, StoreError
+from v2g.io.storage.kept_file import read_kept
 from v2g.pki.keys import PrivateKey, load_private_key, save_key, save_secret
 
 KEY, CERTIFICATE, TRUSTED, FAILSAFE, SEEN, COMMANDS = (
@@ -31,9 +31,7 @@ KEY, CERTIFICATE, TRUSTED, FAILSAFE, SEEN, COMMANDS = (
     "commands.jsonl",
 )
 _YEARS: Final = 10
-
-T = TypeVar("T", bound=msgspec.Struct)
-D = TypeVar("D", bound=msgspec.Struct | None)
+_HINT: Final = "remove the file: the charger writes another one"
 
 
 class NodeKey(msgspec.Struct, frozen=True):
@@ -123,7 +121,8 @@ def _self_signed(key: ec.EllipticCurvePrivateKey, name: str) -> x509.Certificate
 
 def trusted(folder: Path) -> frozenset[str]:
     """Return the SKIs that the user trusts. Raises StoreError."""
-    return frozenset(each for each in _read(folder / TRUSTED, Trusted, Trusted()).skis if SKI.match(each))
+    found = read_kept(folder / TRUSTED, Trusted, hint=_HINT) or Trusted()
+    return frozenset(each for each in found.skis if SKI.match(each))
 
 
 def trust(folder: Path, skis: frozenset[str]) -> None:
@@ -137,23 +136,14 @@ def trust(folder: Path, skis: frozenset[str]) -> None:
 
 def kept(folder: Path) -> KeptValues:
     """Return what outlives a restart. Raises StoreError."""
-    return _read(folder / FAILSAFE, KeptValues, KeptValues())
+    return read_kept(folder / FAILSAFE, KeptValues, hint=_HINT) or KeptValues()
 
 
 def seen(folder: Path) -> Seen | None:
     """Return what the running node shows; None before its first start. Raises StoreError."""
-    return _read(folder / SEEN, Seen, None)
+    return read_kept(folder / SEEN, Seen, hint=_HINT)
 
 
 def as_text(value: msgspec.Struct) -> bytes:
     """Return what a file of the folder says, for people, too."""
     return msgspec.json.format(msgspec.json.encode(value)) + b"\n"
-
-
-def _read(path: Path, kind: type[T], absent: D) -> T | D:
-    try:
-        return typed_json.decode_kept(path.read_bytes(), kind)
-    except FileNotFoundError:
-        return absent
-    except (OSError, msgspec.MsgspecError) as error:
-        raise StoreError(f"{path}: {error}", hint="remove the file: the charger writes it anew") from None

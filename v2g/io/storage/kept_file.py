@@ -3,9 +3,33 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
+import msgspec
+
+from v2g import typed_json
+from v2g.errors import StoreError
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.storage.journal_file import remove_file, write_files
+from v2g.io.storage.record_keys import RecordKeys, read_sealed
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def read_kept(
+    path: Path, type_: type[T], *, version: int | None = None, keys: RecordKeys | None = None, hint: str = ""
+) -> T | None:
+    """Return the document in a file, sealed or not, None if there is no file. Raises StoreError with `hint`, also for
+    one whose field `version` has another value."""
+    try:
+        found = typed_json.decode_kept(read_sealed(path, keys), type_)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise StoreError(f"{path}: {error}", hint=hint) from None
+    if (known := getattr(found, "version", None)) != version and version is not None:
+        raise StoreError(f"{path} has format {known}, this program reads {version}", hint=hint)
+    return found
 
 
 class KeptFile:
