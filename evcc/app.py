@@ -456,10 +456,12 @@ class Vehicle:
         """Find the charger, connect and run one session, or a part of it: see `_session`.
 
         Where the connection fails before the charger's first answer, it begins again with discovery, as long as the
-        communication setup timer and the number of SDP requests permit: a charger may still be starting.
+        communication setup timer and the number of SDP requests permit: a charger may still be starting, or another one
+        have answered first.
         """
         config, setup_s = self.config, self.config.timers.evcc_communication_setup
         began, tries = self.clock.monotonic(), config.sdp.tries
+        failed: set[tuple[str, int]] = set()
         # The kernel tests a new address for duplicates first.
         await wait_usable(*config.link.interfaces, timeout=setup_s)
         while True:
@@ -469,6 +471,7 @@ class Vehicle:
                 security=Security.NONE if config.sdp.without_tls else Security.TLS,
                 accepted=(Security.NONE,) if config.sdp.accept_without_tls else (),
                 wireless=config.wireless_sdp,
+                avoided=failed,
                 max_tries=tries,
                 within_s=max(0.0, began + setup_s - self.clock.monotonic()),
             )
@@ -490,6 +493,7 @@ class Vehicle:
                 if over or self.clock.monotonic() + AGAIN_S >= began + setup_s:
                     return reason, paused
                 failure = reason
+            failed.add((found.host, found.port))
             self.observe(Observe("sdp", "again", {"error": failure}))
             await asyncio.sleep(AGAIN_S)
 

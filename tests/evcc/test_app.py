@@ -3,8 +3,10 @@
 import contextlib
 from collections.abc import AsyncIterator
 from ipaddress import IPv6Address
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from evcc import app
 from evcc.config import load_config
@@ -12,7 +14,7 @@ from pki_tools.tree import PkiTree
 from v2g import exi
 from v2g.errors import TlsError, TransportError
 from v2g.io.network import plain_tcp
-from v2g.io.network.sdp import SdpServer, tls_answer
+from v2g.io.network.sdp import SdpAnswer, SdpServer, tls_answer
 from v2g.io.runtime.clock import Clock
 from v2g.iso15118.engine.app_protocol import ResponseCode, SupportedAppProtocolRes
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
@@ -90,6 +92,27 @@ async def test_a_vehicle_connects_again_to_a_charger_that_is_starting(
     assert charger.connections == connections
     names = [event.name for event in log if event.stage == "sdp"]
     assert names == ["found", *["again", "found"] * (connections - 1)]
+
+
+async def test_another_charger_that_answers_is_tried_after_one_that_cannot_be_reached(
+    pki: PkiTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "AGAIN_S", 0.0)
+    charger = Charger(0)
+    async with at(charger, pki, "") as (made, log):
+        discover, asked = app.discover, list[set[tuple[str, int]]]()
+
+        async def both(*args: Any, avoided: set[tuple[str, int]], **options: Any) -> SdpAnswer:
+            """The answer of one at a port where nobody listens comes first."""
+            asked.append(set(avoided))
+            found = await discover(*args, **options)
+            return found if ("::1", 9) in avoided else replace(found, port=9)
+
+        monkeypatch.setattr(app, "discover", both)
+        assert await made.drive(lambda stream, _key: stream) == "Failed_NoNegotiation"
+    assert asked == [set(), {("::1", 9)}]
+    assert charger.connections == 1
+    assert [event.name for event in log if event.stage == "sdp"] == ["found", "again", "found"]
 
 
 async def test_where_nobody_accepts_the_connection_the_cause_is_its_error(

@@ -127,9 +127,23 @@ async def test_garbage_before_an_answer_is_ignored() -> None:
     transport.close()
 
 
+@pytest.mark.parametrize("avoided", [(), (61001,), (61001, 61002)])
+async def test_of_several_chargers_one_that_could_not_be_reached_comes_last(avoided: tuple[int, ...]) -> None:
+    answers = [sdp.encode_response(SdpResponse(_LOCALHOST, each)) for each in (61001, 61002)]
+    transport, port = await _liar(answers)
+    found = await discover(LOOPBACK, port=port, retry_s=0.2, avoided=[("::1", each) for each in avoided])
+    assert found.port == {0: 61001, 1: 61002, 2: 61002}[len(avoided)]
+    assert found.tries == 1
+    transport.close()
+
+
 @pytest.mark.parametrize(
     ("answer", "hint"),
     [
+        *(
+            (sdp.encode_response(SdpResponse(IPv6Address(each), 61001)), f"the address {each}")
+            for each in ("::", "ff02::1")
+        ),
         (sdp.encode_response(SdpResponse(_LOCALHOST, 61001, Security.NONE)), "with NONE over TCP only"),
         (b"garbage", "2 invalid datagrams received, the last: 7 bytes are shorter than a V2GTP header"),
     ],

@@ -178,6 +178,7 @@ async def discover(
     security: Security = Security.TLS,
     accepted: Collection[Security] = (),
     wireless: SdpWirelessRequest | None = None,
+    avoided: Collection[tuple[str, int]] = (),
     retry_s: float = sdp.RETRY_S,
     max_tries: int = sdp.MAX_TRIES,
     within_s: float = sdp.SETUP_S,
@@ -186,12 +187,13 @@ async def discover(
     every `retry_s`, at most `max_tries` times and `within_s`. With `wireless` that request is used, and an answer
     counts once the vehicle's place is known or left to the session.
 
+    Of several chargers the first counts, but one at an `avoided` host and port only where no other answers a request.
     Garbage and answers with another security are ignored; an interface that vanishes is used again when it is back.
     Raises TimeoutExpired without a usable answer, naming others received; TransportError when an interface is
     missing at the start.
     """
     loop = asyncio.get_running_loop()
-    search = _Search(interfaces, port, security, frozenset((security, *accepted)), wireless)
+    search = _Search(interfaces, port, security, frozenset((security, *accepted)), wireless, frozenset(avoided))
     deadline = loop.time() + within_s
     try:
         for search.tries in range(1, max_tries + 1):
@@ -200,6 +202,8 @@ async def discover(
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     return await asyncio.shield(search.found)
+            if search.spare is not None:
+                return search.spare
             if loop.time() >= deadline:
                 break
     finally:
@@ -217,9 +221,12 @@ class _Search:
         security: Security,
         accepted: frozenset[Security],
         wireless: SdpWirelessRequest | None,
+        avoided: Collection[tuple[str, int]],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.found: asyncio.Future[SdpAnswer] = self._loop.create_future()
+        self.spare: SdpAnswer | None = None
+        self._avoided = avoided
         self.tries = 0
         self._port = port
         self._security = security
@@ -276,6 +283,8 @@ class _Search:
             return
         try:
             response, evse_id = self._understand(datagram)
+            if response is not None and (response.address.is_multicast or response.address.is_unspecified):
+                raise FrameError(f"SDP response with the address {response.address}")
         except FrameError as error:
             self._garbage, self._flaw = self._garbage + 1, str(error)
             return
@@ -285,7 +294,11 @@ class _Search:
             self._other = response
         elif not self.found.done():
             host = str(response.address) + (f"%{interface}" if response.address.is_link_local else "")
-            self.found.set_result(SdpAnswer(host, response.port, response, self.tries, evse_id))
+            answer = SdpAnswer(host, response.port, response, self.tries, evse_id)
+            if (host, response.port) in self._avoided:
+                self.spare = answer
+            else:
+                self.found.set_result(answer)
 
     def _understand(self, datagram: bytes) -> tuple[SdpResponse | None, str]:
         """Return an answer and its EVSE; None for one that is not usable (yet). Raises FrameError."""
