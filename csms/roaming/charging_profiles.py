@@ -5,6 +5,7 @@ from typing import Final
 
 from csms.services import Services
 from csms.smart_charging.work import SmartCharging
+from csms.transactions import store as transactions
 from v2g.ocpi import wire
 from v2g.ocpi.objects import OcpiObject, OcpiProfile
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
@@ -36,7 +37,12 @@ async def carry_out(services: Services, command: ProfileCommand) -> dict[str, ob
     OCPI. Raises as `ConnectionRegistry.call`, and RefusedError as `set_operators`."""
     charging, number = SmartCharging(services), _PROFILE_ID + command.evse_id
     if command.charging_profile is not None:
-        start = command.charging_profile.start_date_time
+        start, begin_ms = command.charging_profile.start_date_time, services.clock.utc_ms()
+        now = await services.store.read(transactions.get, command.station_id, command.transaction_id)
+        if start is not None:
+            begin_ms = wire.utc_ms(start)
+        elif now is not None and now.started_ms is not None:  # then its periods count from the start of charging
+            begin_ms = now.started_ms
         schedule = ChargingSchedule(
             id=_PROFILE_ID,
             charging_rate_unit=command.charging_profile.charging_rate_unit,
@@ -44,7 +50,7 @@ async def carry_out(services: Services, command: ProfileCommand) -> dict[str, ob
                 ChargingSchedulePeriod(start_period=each.start_period, limit=float(each.limit))
                 for each in command.charging_profile.charging_profile_period
             ),
-            start_schedule=format_time(services.clock.utc_ms() if start is None else wire.utc_ms(start)),
+            start_schedule=format_time(begin_ms),
             duration=command.charging_profile.duration,
             min_charging_rate=None
             if command.charging_profile.min_charging_rate is None

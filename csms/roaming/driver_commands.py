@@ -273,8 +273,10 @@ def _body(
     """Return a command as OCPI writes it; our authorization is noted, so that the CDR is known by it."""
     if command.limit_w is not None:
         period = {"start_period": 0, "limit": command.limit_w}
+        now = wire.moment(now_ms)  # without a start a partner counts from the start of charging
         lasts = {} if command.limit_s is None else {"duration": command.limit_s}
-        return {"charging_profile": {"charging_rate_unit": "W", "charging_profile_period": [period], **lasts}}
+        profile = {"start_date_time": now, "charging_rate_unit": "W", "charging_profile_period": [period], **lasts}
+        return {"charging_profile": profile}
     if command.profile_type is not None:
         wanted = {
             "profile_type": command.profile_type, "discharge_allowed": command.discharge_allowed,

@@ -646,6 +646,7 @@ async def test_a_charging_profile_is_set_read_and_cleared(roaming: Roaming) -> N
     path = f"/cpo/2.2.1/chargingprofiles/{session['id']}"
     answer_to = f"{roaming.partner.url}/commands/result"
     profile = _PROFILE
+    roaming.backend.clock.advance(60)
     for each in ("SetChargingProfile", "ClearChargingProfile"):
         station.answers[each] = {"status": "Accepted"}
     station.answers["GetCompositeSchedule"] = {"status": "Accepted", "schedule": {
@@ -657,6 +658,8 @@ async def test_a_charging_profile_is_set_read_and_cleared(roaming: Roaming) -> N
     sent = station.payloads("SetChargingProfile")[-1]["chargingProfile"]
     assert (sent["chargingProfilePurpose"], sent["transactionId"]) == ("TxProfile", charging.id)
     assert sent["chargingSchedule"][0]["chargingSchedulePeriod"] == [{"startPeriod": 0, "limit": 7400.5}]
+    begin = session["start_date_time"].replace("Z", "")
+    assert sent["chargingSchedule"][0]["startSchedule"].startswith(begin), "relative to the start of charging"
     await roaming.ocpi("GET", f"{path}?duration=60&response_url={answer_to}")
     assert await result(roaming, 2) == {"result": "ACCEPTED", "profile": {
         "start_date_time": "2026-01-01T00:00:00Z", "charging_profile": {"charging_rate_unit": "A", "duration": 60,

@@ -20,6 +20,7 @@ from tests.csms.roaming.peers import LOCATION, Operator, Wire, acquainted
 from tests.csms.roaming.registered import Roaming
 from tests.csms.roaming.registered import roaming as roaming
 from tests.csms.roaming.scripted_partner import ROLE
+from v2g.ocpi import wire
 
 pytestmark = pytest.mark.requirement("R202")
 
@@ -158,6 +159,8 @@ async def test_a_session_is_limited_and_no_more(roaming: Roaming) -> None:
         assert made["state"] == "accepted"
         body = await roaming.partner.sent(method, "/chargingprofiles/S1")
         if method == "PUT":
+            begins = body["charging_profile"].pop("start_date_time")
+            assert wire.read_time(begins) == roaming.backend.clock.utc_ms() // 1000 * 1000, "not when charging began"
             assert body["charging_profile"] == {
                 "charging_rate_unit": "W", "charging_profile_period": [{"start_period": 0, "limit": 7400}]}  # fmt: skip
             await roaming.ocpi("POST", body["response_url"].partition("/ocpi")[2], {"result": "ACCEPTED"})
