@@ -126,6 +126,8 @@ class TransactionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """When it was last known to be active."""
     begin: MeterSample | None = None
     """The first reading: for the Ended event, and for limits of energy."""
+    public_key: str = ""
+    """That of the meter, as last sent in the transaction."""
     stop_mwh: int | None = None
     """Import register at which energy stops (MaxEnergyOnInvalidId)."""
     limit: ocpp.TransactionLimit | None = None
@@ -216,14 +218,19 @@ def for_201(request: ocpp.TransactionEventRequest) -> ocpp.TransactionEventReque
 
 
 def meter_value(
-    sample: MeterSample, context: ReadingContext, measurands: Collection[str] | None = None, *, signed: bool = True
+    sample: MeterSample,
+    context: ReadingContext,
+    measurands: Collection[str] | None = None,
+    *,
+    signed: bool = True,
+    with_key: bool = True,
 ) -> MeterValue:
     """Return a sample as an OCPP MeterValue: registers in Wh, power in W by direction, state of charge in percent.
 
     `measurands` selects among the measured values, None takes all but those that need a selection; if none of them was
     measured the import register is used, as a MeterValue must not be empty.
     """
-    signatures = {reading.register: _signed(reading) for reading in sample.signed} if signed else {}
+    signatures = {each.register: _signed(each, with_key=with_key) for each in sample.signed} if signed else {}
     values = [
         value
         for value in _sampled(sample, context, signatures)
@@ -321,13 +328,32 @@ def public_key_text(der: bytes) -> str:
     return base64.b64encode(f"oca:base16:asn1:{der.hex()}".encode()).decode() if der else ""
 
 
-def _signed(reading: SignedRegister) -> SignedMeterValue:
+def _signed(reading: SignedRegister, *, with_key: bool) -> SignedMeterValue:
     return SignedMeterValue(
         signed_meter_data=signed_meter_data(reading.data),
         signing_method=reading.method,
         encoding_method=reading.encoding,
-        public_key=public_key_text(reading.public_key),
+        public_key=public_key_text(reading.public_key) if with_key else "",
     )
+
+
+def keyed(record: TransactionRecord, request: ocpp.TransactionEventRequest, policy: str, known: str) -> Step:
+    """Return an event with the meter's public key, that of the reading or the `known` one, as
+    PublicKeyWithSignedMeterValue says: in each signed value, in none, or in the first of the transaction."""
+    values = []
+    for each in request.meter_value:
+        sampled = []
+        for value in each.sampled_value:
+            if (signed := value.signed_meter_value) is not None:
+                key = signed.public_key or known
+                if policy == "Never" or (policy == "OncePerTransaction" and key == record.public_key):
+                    key = ""
+                elif policy == "OncePerTransaction":
+                    record = msgspec.structs.replace(record, public_key=key)
+                signed = msgspec.structs.replace(signed, public_key=key)
+            sampled.append(msgspec.structs.replace(value, signed_meter_value=signed))
+        values.append(msgspec.structs.replace(each, sampled_value=tuple(sampled)))
+    return record, msgspec.structs.replace(request, meter_value=tuple(values))
 
 
 def _measured(record: TransactionRecord, sample: MeterSample | None) -> TransactionRecord:

@@ -123,6 +123,7 @@ class ManagedSessions(EvseSessions):
         bound: TransactionLimit | None = None
         if request.event_type == "Started":
             record, request, bound = self._granted(record, request)
+        record, request = self._keyed(record, request)
         if request.event_type == "Ended":
             if not self._k.planned(f"granted.{record.evse_id}"):  # else it is the next driver's
                 self._evses[record.evse_id].authorization = None
@@ -257,7 +258,7 @@ class ManagedSessions(EvseSessions):
             record,
             self._k.utc_ms,
             trigger=trigger,
-            sample=self._completed(evse, sample),
+            sample=self._completed(evse, sample, _STARTED),
             offline=not self._k.online,
             measurands=self._measurands(record, _STARTED),
         )
@@ -284,7 +285,7 @@ class ManagedSessions(EvseSessions):
             trigger=trigger,
             charging_state=charging_state,
             operation_mode=operation_mode,
-            sample=self._completed(evse, sample),
+            sample=self._completed(evse, sample, variable),
             offline=not self._k.online,
             asleep=evse.asleep,
             measurands=self._measurands(listener, variable),
@@ -315,8 +316,8 @@ class ManagedSessions(EvseSessions):
             trigger=trigger,
             reason=reason,
             charging_state="Idle" if self._shown.get(record.evse_id) == "Available" else "EVConnected",
-            begin=self._completed(evse, begin),
-            sample=self._completed(evse, sample),
+            begin=self._completed(evse, begin, _ENDED),
+            sample=self._completed(evse, sample, _ENDED),
             offline=not self._k.online,
             measurands=self._measurands(record, _ENDED),
         )
@@ -333,11 +334,11 @@ class ManagedSessions(EvseSessions):
         enabled = self._k.model.flag(f"{variable.partition('.')[0]}.Enabled")
         return frozenset(self.wanted(record, variable) if enabled else ())
 
-    def _completed(self, evse: Evse, sample: MeterSample | None) -> MeterSample | None:
+    def _completed(self, evse: Evse, sample: MeterSample | None, variable: str) -> MeterSample | None:
         """Return a sample with what only the station knows, without unwanted signatures (J02.FR.21)."""
         if sample is None:
             return None
-        signed = sample.signed if self._k.model.flag("SampledDataCtrlr.SignReadings") else ()
+        signed = sample.signed if self.signs(variable) else ()
         hertz = self.hertz if sample.frequency_hz is None else sample.frequency_hz
         return msgspec.structs.replace(sample, setpoint_w=evse.setpoint_w, frequency_hz=hertz, signed=signed)
 

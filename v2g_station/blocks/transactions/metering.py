@@ -1,11 +1,14 @@
 """Meter readings: sampled in transactions, clock-aligned, on demand (functional block J)."""
 
+from collections.abc import Callable
+
 from v2g.ocpp.messages.base import EVSE
 from v2g.ocpp.messages.metering import MeterValuesRequest, ReadingContext
 from v2g.units import DAY_MS
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.transaction_records import meter_value
 from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
+from v2g_station.blocks.transactions.transaction_events import PUBLIC_KEY
 
 
 class Metering(FunctionalBlock):
@@ -50,7 +53,7 @@ class Metering(FunctionalBlock):
             return
         variable = f"SampledDataCtrlr.{name.removesuffix('Interval')}Measurands"
         value = self._sessions.reading(evse, "Sample.Periodic", variable)
-        if value is not None and self._sessions.wanted(evse.record, variable):
+        if value is not None:
             if name == "TxEndedInterval":
                 self._sessions.collect(evse, value)
             else:
@@ -61,16 +64,19 @@ class Metering(FunctionalBlock):
     # -- clock-aligned
 
     def align(self) -> None:
-        """Schedule the next clock-aligned reading, counted from midnight (J01)."""
-        for name in ("Interval", "TxEndedInterval"):
-            interval_ms = int(self._k.model.number(f"AlignedDataCtrlr.{name}") * 1000)
-            key = f"aligned.{name}"
-            self._k.cancel(key)
-            if interval_ms > 0 and self._k.model.flag("AlignedDataCtrlr.Enabled"):
-                today = self._k.utc_ms % DAY_MS
-                rest = min(interval_ms - today % interval_ms, DAY_MS - today)
-                work = self._aligned if name == "Interval" else self._aligned_ended
-                self._k.after(key, rest / 1000, work)
+        """Schedule the next clock-aligned readings (J01)."""
+        self._align("Interval", self._aligned)
+        self._align("TxEndedInterval", self._aligned_ended)
+
+    def _align(self, name: str, work: Callable[[], None]) -> None:
+        """Schedule the next readings of an interval, counted from midnight."""
+        interval_ms = int(self._k.model.number(f"AlignedDataCtrlr.{name}") * 1000)
+        key = f"aligned.{name}"
+        self._k.cancel(key)
+        if interval_ms > 0 and self._k.model.flag("AlignedDataCtrlr.Enabled"):
+            today = self._k.utc_ms % DAY_MS
+            rest = min(interval_ms - today % interval_ms, DAY_MS - today)
+            self._k.after(key, rest / 1000, work)
 
     def _aligned(self) -> None:
         """Report meter values; EVSEs with a transaction report theirs in its events (J01.FR.14, .19, .20, .22)."""
@@ -85,15 +91,15 @@ class Metering(FunctionalBlock):
                     self._sessions.update(evse, "MeterValueClock", samples=(value,))
             elif not (idle_only and busy):
                 self._report(number, "Sample.Clock")
-        self.align()
+        self._align("Interval", self._aligned)
 
     def _aligned_ended(self) -> None:
         for evse in self._evses.values():
-            if evse.record is not None and self._k.model.members("AlignedDataCtrlr.TxEndedMeasurands"):
+            if evse.record is not None:
                 value = self._sessions.reading(evse, "Sample.Clock", "AlignedDataCtrlr.TxEndedMeasurands")
                 if value is not None:
                     self._sessions.collect(evse, value)
-        self.align()
+        self._align("TxEndedInterval", self._aligned_ended)
 
     def _report(self, number: int, context: ReadingContext, *, always: bool = False) -> None:
         sample = self._read(number)
@@ -101,7 +107,8 @@ class Metering(FunctionalBlock):
         if sample is None or not measurands:
             return
         signed = self._k.model.flag("AlignedDataCtrlr.SignReadings")  # J01.FR.21
-        value = meter_value(sample, context, measurands, signed=signed)
+        with_key = self._k.model.text(PUBLIC_KEY) == "EveryMeterValue"
+        value = meter_value(sample, context, measurands, signed=signed, with_key=with_key)
         request = MeterValuesRequest(evse_id=number, meter_value=(value,))
         if not self._k.online and self._k.model.flag("OCPPCommCtrlr.QueueAllMessages"):
             self._outbox.add(request)

@@ -18,10 +18,19 @@ from v2g.ocpp.messages.transactions import (
 from v2g_station.blocks import transaction_records as transactions
 from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.evse import Evse
-from v2g_station.blocks.transaction_records import ReadMeter, TransactionRecord, meter_value
+from v2g_station.blocks.transaction_records import MeterSample, ReadMeter, Step, TransactionRecord, meter_value
 from v2g_station.kernel.kernel import Kernel
 
 MAX_ENDED_VALUES: Final = 200
+_SIGNED_APART: Final = {
+    "TxStartedMeasurands": "SignStartedReadings",
+    "TxUpdatedMeasurands": "SignUpdatedReadings",
+    "Measurands": "SignUpdatedReadings",
+}
+"""Variable of measurands -> that of 2.1 by which their readings are signed."""
+
+
+PUBLIC_KEY: Final = "OCPPCommCtrlr.PublicKeyWithSignedMeterValue"
 
 
 class TransactionEvents:
@@ -93,6 +102,7 @@ class TransactionEvents:
             limit=limit,
             asleep=evse.asleep,
         )
+        record, request = self._keyed(record, request)
         evse.record, evse.last_state = record, state
         self._k.put(f"EVSE#{evse.number}.ActiveTransactionId", "" if kind == "Ended" else record.transaction_id)
         self._k.put(f"EVSE#{evse.number}.ChargingState", state)
@@ -103,6 +113,11 @@ class TransactionEvents:
         if bound is not None and kind != "Ended":
             self.on_bound.tell(evse, bound)
         self.announce(evse)
+
+    def _keyed(self, record: TransactionRecord, request: TransactionEventRequest) -> Step:
+        """Return an event with the meter's public key as often as the CSMS wants it."""
+        text = self._k.model.text
+        return transactions.keyed(record, request, text(PUBLIC_KEY), text(f"FiscalMetering#{record.evse_id}.PublicKey"))
 
     def _add(self, evse: Evse, record: TransactionRecord, request: TransactionEventRequest, *, spare: bool) -> None:
         """Queue an event, with the additions of other blocks."""
@@ -127,19 +142,33 @@ class TransactionEvents:
     # -- readings
 
     def reading(self, evse: Evse, context: ReadingContext, variable: str) -> MeterValue | None:
-        """Return a reading of the measurands that a variable names."""
+        """Return a reading of the measurands that a variable names, None if there are none."""
+        sample = self._sample_of(evse, context)
+        return None if sample is None else self._chosen(evse, sample, context, variable)
+
+    def _sample_of(self, evse: Evse, context: ReadingContext) -> MeterSample | None:
+        """Read the meter of an EVSE."""
         sample = self._read(evse.number, context)
-        model = self._k.model
-        if sample is None or not model.flag("SampledDataCtrlr.Enabled"):
-            return None
-        if evse.record is not None:
+        if sample is not None and evse.record is not None:
             self._k.put(f"EVSE#{evse.number}.Power", str(max(0, sample.power_w or 0)))
             evse.record = msgspec.structs.replace(evse.record, last_sample=msgspec.structs.replace(sample, signed=()))
             self.on_sample.tell(evse)
-        controller = variable.partition(".")[0]
-        sample = msgspec.structs.replace(sample, setpoint_w=evse.setpoint_w)
+        return sample
+
+    def _chosen(self, evse: Evse, sample: MeterSample, context: ReadingContext, variable: str) -> MeterValue | None:
+        """Return of a sample what a variable names, if its controller is enabled."""
         measurands = frozenset(self.wanted(evse.record, variable))
-        return meter_value(sample, context, measurands, signed=model.flag(f"{controller}.SignReadings"))
+        if not measurands or not self._k.model.flag(f"{variable.partition('.')[0]}.Enabled"):
+            return None
+        sample = msgspec.structs.replace(sample, setpoint_w=evse.setpoint_w)
+        return meter_value(sample, context, measurands, signed=self.signs(variable))
+
+    def signs(self, variable: str) -> bool:
+        """Return whether readings of the measurands that a variable names are to be signed (J02.FR.21); 2.1 tells those
+        of the beginning, and those in between, apart."""
+        flag, (controller, _, name) = self._k.model.flag, variable.partition(".")
+        apart = _SIGNED_APART.get(name) if self._k.version == "2.1" else None
+        return flag(f"{controller}.SignReadings") and (apart is None or flag(f"{controller}.{apart}"))
 
     def wanted(self, record: TransactionRecord | None, variable: str) -> tuple[str, ...]:
         """Return the measurands that a variable names, with those of the operation mode (Q01.FR.33 to .35)."""
@@ -158,17 +187,17 @@ class TransactionEvents:
 
     def first_reading(self, evse: Evse) -> tuple[MeterValue, ...]:
         """Return the reading before energy may start to flow."""
-        value = self.reading(evse, "Transaction.Begin", "SampledDataCtrlr.TxStartedMeasurands")
-        if value is None:
+        sample = self._sample_of(evse, "Transaction.Begin")
+        if sample is None:
             return ()
         evse.begun = True
         if evse.record is not None:
             evse.record = msgspec.structs.replace(evse.record, begin=evse.record.last_sample)
-        if self.wanted(evse.record, "SampledDataCtrlr.TxEndedMeasurands"):
-            begin = self.reading(evse, "Transaction.Begin", "SampledDataCtrlr.TxEndedMeasurands")
-            if begin is not None:
-                self.collect(evse, begin)
-        return (value,) if self.wanted(evse.record, "SampledDataCtrlr.TxStartedMeasurands") else ()
+        begin = self._chosen(evse, sample, "Transaction.Begin", "SampledDataCtrlr.TxEndedMeasurands")
+        if begin is not None:
+            self.collect(evse, begin)
+        value = self._chosen(evse, sample, "Transaction.Begin", "SampledDataCtrlr.TxStartedMeasurands")
+        return () if value is None else (value,)
 
     def last_reading(self, evse: Evse) -> tuple[MeterValue, ...]:
         """Return the final reading."""

@@ -10,7 +10,7 @@ from tests.station.charging import charging
 
 def values(message: dict[str, Any]) -> list[dict[str, Any]]:
     """All sampled values of a message."""
-    return [value for each in message["meterValue"] for value in each["sampledValue"]]
+    return [value for each in message.get("meterValue", ()) for value in each["sampledValue"]]
 
 
 def test_sampled_signed() -> None:
@@ -28,6 +28,117 @@ def test_sampled_signed() -> None:
     last = [value for value in values(event) if value["context"] == "Transaction.End"]
     assert last
     assert not [value for value in last if "signedMeterValue" in value]
+
+
+def signing(version: Any = "2.0.1", **variables: str) -> Bench:
+    """A station that charges under a meter that signs, with all that can be signed sent once."""
+    intervals = {"SampledDataCtrlr.TxUpdatedInterval": "60", "AlignedDataCtrlr.Interval": "900"}
+    signs = {"AlignedDataCtrlr.SignReadings": "true", "AlignedDataCtrlr.TxEndedInterval": "900"}
+    measurands = {"AlignedDataCtrlr.TxEndedMeasurands": "Energy.Active.Import.Register"}
+    found = Bench(version, variables=intervals | signs | measurands | variables)
+    found.signs = True
+    found.plug()
+    found.present()
+    found.flow()
+    found.wait(901)
+    found.present()
+    return found
+
+
+def keys_of(messages: list[dict[str, Any]]) -> list[str]:
+    """The public keys of all signed values."""
+    found = (each.get("signedMeterValue") for message in messages for each in values(message))
+    return [signed["publicKey"] for signed in found if signed is not None]
+
+
+def signed_values(found: Bench) -> list[tuple[str, str, bool]]:
+    """(event, context, with the meter's key) of what was signed, each once."""
+    values_ = (
+        (event["eventType"], each["context"], bool(each["signedMeterValue"]["publicKey"]))
+        for event in found.all("TransactionEvent")
+        for each in values(event) if "signedMeterValue" in each
+    )  # fmt: skip
+    return list(dict.fromkeys(values_))
+
+
+@pytest.mark.parametrize("started", ["true", "false"])
+@pytest.mark.parametrize("updated", ["true", "false"])
+def test_what_is_signed_at_the_beginning_and_in_between_is_chosen_in_21(started: str, updated: str) -> None:
+    """2.9.5, 2.9.6, 2.9.20 of part 2; the end has all."""
+    variables = {
+        "SampledDataCtrlr.SignStartedReadings": started, "SampledDataCtrlr.SignUpdatedReadings": updated,
+        "AlignedDataCtrlr.SignUpdatedReadings": updated,
+    }  # fmt: skip
+    between = {("Updated", "Sample.Periodic", True), ("Updated", "Sample.Clock", True)}
+    end = {("Ended", each, True) for each in ("Transaction.Begin", "Sample.Clock", "Transaction.End")}
+    begin = {("Started", "Transaction.Begin", True)}
+    expected = end | (begin if started == "true" else set()) | (between if updated == "true" else set())
+    assert set(signed_values(signing("2.1", **variables))) == expected
+    assert set(signed_values(signing("2.0.1", **variables))) == begin | between | end
+    never = variables | {"SampledDataCtrlr.SignReadings": "false", "AlignedDataCtrlr.SignReadings": "false"}
+    assert signed_values(signing("2.1", **never)) == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "keys"),
+    [("EveryMeterValue", None), ("Never", 0), ("OncePerTransaction", 1)],
+)
+def test_the_meter_s_key_is_sent_as_often_as_the_csms_wants(policy: str, keys: int | None) -> None:
+    """PublicKeyWithSignedMeterValue: else the field is empty."""
+    found = signing(**{"OCPPCommCtrlr.PublicKeyWithSignedMeterValue": policy})
+    sent = keys_of(found.all("TransactionEvent"))
+    assert len(sent) > 5
+    assert sum(map(bool, sent)) == (len(sent) if keys is None else keys)
+    assert bool(sent[0]) is (policy != "Never")
+    assert {bool(each) for each in keys_of(found.all("MeterValues"))} == {keys is None}
+
+
+def test_the_meter_s_key_is_sent_again_after_a_restart_no_more_than_wanted() -> None:
+    variables = {
+        "OCPPCommCtrlr.PublicKeyWithSignedMeterValue": "OncePerTransaction",
+        "TxCtrlr.ResumptionTimeout": "600",
+    }
+    found = charging(version="2.1", variables=variables | {"SampledDataCtrlr.SignUpdatedReadings": "true"})
+    found.signs = True
+    found.wait(61)
+    found.power_loss()
+    found.plug()
+    found.wait(61)
+    sent = [bool(each) for each in keys_of(found.all("TransactionEvent"))]
+    assert sent == [True, *[False] * (len(sent) - 1)]
+    assert len(sent) > 2
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"SampledDataCtrlr.Enabled": "false"}, {"Voltage"}),
+        ({"AlignedDataCtrlr.Measurands": ""}, set()),
+        ({"AlignedDataCtrlr.Enabled": "false"}, set()),
+    ],
+)
+def test_clock_aligned_values_of_transactions_are_by_their_own_variables(
+    variables: dict[str, str], expected: set[str]
+) -> None:
+    """J01.FR.22; without measurands, nothing is sent."""
+    aligned = {"AlignedDataCtrlr.Interval": "60", "AlignedDataCtrlr.Measurands": "Voltage"}
+    found = charging(variables=aligned | {"SampledDataCtrlr.TxUpdatedInterval": "0"} | variables)
+    found.clear()
+    found.wait(61)
+    events = [each for action, each in found.unread if action == "TransactionEvent"]
+    assert {value["measurand"] for event in events for value in values(event)} == expected
+    assert len(events) == len(expected)
+
+
+def test_clock_aligned_values_for_the_end_are_collected_beside_those_in_between() -> None:
+    """AlignedDataCtrlr.Interval and TxEndedInterval fall due together."""
+    aligned = {"AlignedDataCtrlr.Interval": "60", "AlignedDataCtrlr.TxEndedInterval": "60"}
+    found = charging(variables=aligned | {"AlignedDataCtrlr.TxEndedMeasurands": "Voltage"})
+    found.wait(301)
+    found.present()
+    ended = found.expect("TransactionEvent", eventType="Ended")
+    assert [each["measurand"] for each in values(ended) if each["context"] == "Sample.Clock"] == ["Voltage"] * 5
+    assert len([each for each in found.all("TransactionEvent") if each["triggerReason"] == "MeterValueClock"]) == 5
 
 
 def test_a_new_interval_counts_at_once() -> None:
