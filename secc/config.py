@@ -627,6 +627,8 @@ def _service_flaws(charger: SeccConfig, hardware: HardwareConfig, where: tuple[s
     kind, one_way = hardware.kind, _one_way(hardware)
     fitting = ", ".join(f"{int(each)} ({each.name})" for each in EnergyService if KIND_OF[each.family] == kind)
     flavours = {int(each): name for name, each in AC_DER.items()}
+    rest = [int(each) for each in charger.services if not each.bidirectional]
+    without = f"services = {rest}" if rest else "remove it"
     for service in charger.services:
         found, needed = f"has {int(service)} ({service.name})", KIND_OF[service.family]
         if flavour := flavours.get(int(service)):
@@ -635,11 +637,11 @@ def _service_flaws(charger: SeccConfig, hardware: HardwareConfig, where: tuple[s
             hint = f'hardware.kind = "{kind}" provides {fitting}'
             yield (*where, "services"), f'{found}, which needs hardware.kind = "{needed}"', hint
         elif service.bidirectional and one_way:
-            yield (*where, "services"), f"{found}, but {one_way} gives energy to vehicles only", "remove it"
+            yield (*where, "services"), f"{found}, but {one_way} gives energy to vehicles only", without
         elif service.bidirectional and not charger.power_rating(service.family)[1]:
             rating = "ac_rating" if service.family is Family.AC else "rating"
             why = f"{found}, but {'.'.join(where)}.{rating}.max_discharge_power_w is 0"
-            yield (*where, "services"), why, "remove it, or set what the power electronics take from a vehicle, W"
+            yield (*where, "services"), why, f"{without}, or set what the power electronics take from a vehicle, W"
 
     if charger.der is not None and not charger.offers(Family.AC):
         yield (*where, "der"), f'is "{charger.der}" without a service of alternating current', "services = [1]"

@@ -368,7 +368,7 @@ def _arguments_named() -> Iterator[None]:
         raise ConfigError(f"{odd!r} is not UTF-8", hint="let the terminal or script send UTF-8") from error
 
 
-_JUDGES: Final = frozenset({"verify", "conform", "reconcile", "diag", "check", "--diff", "--check-config"})
+_JUDGES: Final = frozenset({"verify", "conform", "reconcile", "diag", "check", "test", "--diff", "--check-config"})
 """Words of commands whose exit code is a verdict: one that was cut off has none, and must not pass for a good one."""
 
 _SHOWS: Final = frozenset({"--help", "--list"})

@@ -140,6 +140,7 @@ def test_every_key_of_the_schema_is_explained(v2g: Run, name: str) -> None:
         (("config", "explain", "csms"), 0),
         (("--help",), 0),
         (("conform", "secc", "--list"), 0),
+        (("hardware", "test", "modbus", "--set", "device=none"), 141),
         (("trace", "--diff", str(RECORDING), str(RECORDING)), 141),  # its exit code is a verdict
     ],
 )

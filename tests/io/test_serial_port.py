@@ -33,6 +33,12 @@ async def test_a_port_that_goes_while_it_is_opened_is_named(monkeypatch: pytest.
     cable.close()
 
 
+async def test_a_port_that_is_missing_is_named_once() -> None:
+    with pytest.raises(TransportError) as missing:
+        SerialPort("/dev/ttyACM99", 115_200, on_data=lambda _: None, on_gone=lambda: None)
+    assert str(missing.value) == "serial port /dev/ttyACM99: No such file or directory"
+
+
 async def test_a_port_is_not_unplugged_because_its_data_was_read_before_the_loop_does(
     until: Callable[..., object],
 ) -> None:

@@ -54,20 +54,27 @@ def test_providers_are_those_that_a_message_can_name(providers: list[str]) -> No
 
 
 @pytest.mark.parametrize(
-    ("keys", "said"),
+    ("keys", "said", "hint"),
     [
-        ("[charger]\nrating = {max_discharge_power_w = 0}", "charger.rating.max_discharge_power_w is 0"),
-        ('[hardware]\nstage = "infypower"', 'stage = "infypower" gives energy to vehicles only'),
+        ("[charger]\nrating = {max_discharge_power_w = 0}", "charger.rating.max_discharge_power_w is 0", "[2], or set"),
+        ('[hardware]\nstage = "infypower"', 'stage = "infypower" gives energy to vehicles only', "services = [2]"),
+        ('[charger]\nservices = [6]\n[hardware]\nstage = "infypower"', "has 6", "remove it"),
         (
             '[charger]\nservices = [1, 5]\nac_rating = {max_discharge_power_w = 0}\n[hardware]\nkind = "ac"',
             "charger.ac_rating.max_discharge_power_w is 0",
+            "services = [1], or set",
         ),
     ],
 )
-def test_hardware_that_takes_no_energy_has_no_service_that_would(keys: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_hardware_that_takes_no_energy_has_no_service_that_would(keys: str, said: str, hint: str) -> None:
+    with pytest.raises(ConfigError, match=said) as refused:
         load_config(f"{LEAST}{keys}\n", name="secc.toml")
-    alone = keys.replace("[1, 5]", "[1]").replace("[charger]\nrating", "[charger]\nservices = [2]\nrating")
+    assert hint in refused.value.hint
+    alone = (
+        keys.replace("[1, 5]", "[1]")
+        .replace("[6]", "[2]")
+        .replace("[charger]\nrating", "[charger]\nservices = [2]\nrating")
+    )
     alone = alone if "charger" in alone else f"[charger]\nservices = [2]\n{alone}"
     assert not load_config(f"{LEAST}{alone}\n", name="secc.toml").charger.services[0].bidirectional
 

@@ -39,7 +39,9 @@ class SerialPort:
                 inter_byte_timeout=0,  # sets VMIN to 1: with 0 a port without data reads like one that is unplugged
             )  # fmt: skip
         except (OSError, ValueError, termios.error) as error:  # SerialException is an OSError
-            raise TransportError(f"{device}: {error}", hint="is the port there, free and readable?") from None
+            why = os.strerror(number) if (number := getattr(error, "errno", None)) else error  # pyserial has it thrice
+            hint = "is it there, free and readable? ls /dev/serial/by-id"
+            raise TransportError(f"serial port {device}: {why}", hint=hint) from None
         self._fd: int = self._port.fileno()
         os.set_blocking(self._fd, False)
         self._loop.add_reader(self._fd, self._readable)
