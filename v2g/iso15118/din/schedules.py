@@ -78,11 +78,12 @@ VALUES: Final = Writer(_make)
 # -- DC_EVSEStatus of DIN 70121 from `engine.dc_status`
 
 
-def dc_evse_status(status: DcStatus, max_delay_s: int = 0) -> DC_EVSEStatus:
-    """Return the status with NotificationMaxDelay in s (0: at once)."""
+def dc_evse_status(status: DcStatus, _max_delay_s: int = 0) -> DC_EVSEStatus:
+    """Return the status. Its code alone says that a charger wants to stop: EVSENotification is always None
+    (V2G-DC-500), and vehicles ignore NotificationMaxDelay (V2G-DC-636)."""
     return DC_EVSEStatus(
-        notification_max_delay=max_delay_s,
-        evse_notification=EVSENotification(status.notification),
+        notification_max_delay=0,
+        evse_notification=EVSENotification("None"),
         evse_isolation_status=IsolationLevel(status.isolation),
         evse_status_code=DC_EVSEStatusCode(status.code),
     )
