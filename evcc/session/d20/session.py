@@ -188,6 +188,13 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
         ):
             self._fail("wrong_session_id", message=name)
             return
+        # beside the limits AC DER by SAE has a status; in the loop, the loop handles it
+        part = getattr(message, "ac_cpd_res_energy_transfer_mode", message)
+        status = None if isinstance(message, ChargeLoopRes) else getattr(part, "evse_status", None)
+        if status is not None and self._choice is not None:
+            ending = wanted_end(status, self._choice, self._request_context())
+            if ending is not None:
+                self._request_end(ending)
         self._answered()
         if reacts is Reaction.NOTE:
             self._observe("session", "warning", message=name, code=code)
@@ -196,13 +203,6 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
             self._fail("unexpected_response_code", message=name, code=code)
             return
         self.state = state
-        # beside the limits AC DER by SAE has a status; in the loop, the loop handles it
-        part = getattr(message, "ac_cpd_res_energy_transfer_mode", message)
-        status = None if isinstance(message, ChargeLoopRes) else getattr(part, "evse_status", None)
-        if status is not None and self._choice is not None:
-            ending = wanted_end(status, self._choice, self._request_context())
-            if ending is not None:
-                self._request_end(ending)
         if isinstance(message, DC_ChargeLoopRes):  # at each stage: whatever the vehicle asks for meanwhile
             self._command(
                 ports.Reported(to_milli(message.evse_present_voltage), to_milli(message.evse_present_current))

@@ -402,6 +402,23 @@ def test_another_schedule_that_is_notified_with_the_start_of_power_is_asked_for(
     assert len(of(bench, cm.PowerDeliveryReq)) == (2 if beside else 3)
 
 
+@pytest.mark.parametrize(
+    ("notification", "session"),
+    [("Terminate", "Terminate"), ("Pause", "Pause"), ("ServiceRenegotiation", "ServiceRenegotiation")],
+)
+def test_a_charger_that_ends_the_session_with_the_start_of_power_gets_its_stop(
+    bench: Bench, notification: str, session: str
+) -> None:
+    bench.run_to("PowerDeliveryReq")
+    status = EVSEStatus(notification_max_delay=0, evse_notification=EvseNotification(notification))
+    started = bench.charger.answer(bench.unanswered.pop())
+    bench.reply(msgspec.structs.replace(started, evse_status=status))
+    bench.run_to("SessionStopReq")
+    assert bench.names()[-4:] == ["DC_ChargeLoopReq", "PowerDeliveryReq", "DC_WeldingDetectionReq", "SessionStopReq"]
+    assert bench.requests[-1].charging_session.name == session
+    assert bench.model.state.charged_mwh == 0
+
+
 def test_a_refused_renegotiation_leaves_the_old_schedule(identities: Identities) -> None:
     bench = Bench(identities, SHORT, scale=20)
     bench.run_to("DC_ChargeLoopReq")
