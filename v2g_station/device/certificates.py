@@ -119,8 +119,8 @@ class CertificateFiles:
     # -- commands of the core
 
     def request(self, command: MakeRequest) -> None:
-        """Generate a key and a request for it, with the kind and subject of the chain in use, unless it is not the one
-        to renew any more."""
+        """Generate a key and a request for it, of the kind of that in use, unless its chain is not the one to renew any
+        more."""
         own, keys = self._own().get(command.use), self._keys(command.use)
         if own is None or keys is None:
             self._note("certificate_request_refused", use=command.use)
@@ -133,7 +133,7 @@ class CertificateFiles:
                 made.append(ChainFound(use=command.use, chain=own.chain.read_text()))
                 return
             key = keys.make(leaf.public_key() if leaf is not None else None)  # type: ignore[arg-type]
-            subject = leaf.subject if leaf is not None else _subject(command)
+            subject = _subject(command, leaf)
             csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, _digest_for(key))
             made.append(RequestMade(use=command.use, csr=csr.public_bytes(Encoding.PEM).decode()))
 
@@ -278,10 +278,19 @@ def _digest_for(key: PrivateKey) -> hashes.SHA256 | hashes.SHA512 | None:
     return hashes.SHA512() if key.curve.key_size > 256 else hashes.SHA256()
 
 
-def _subject(command: MakeRequest) -> x509.Name:
-    names = [x509.NameAttribute(NameOID.COMMON_NAME, command.common_name)]
-    if command.organization:
-        names.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, command.organization))
+def _subject(command: MakeRequest, leaf: x509.Certificate | None) -> x509.Name:
+    """Return the subject of a request (A00.FR.509, part 2, 2.16.7 to 2.16.9)."""
+    first = x509.NameAttribute(NameOID.COMMON_NAME, command.common_name)
+    names = list(leaf.subject) if leaf is not None else [first]
+    for oid, text in (
+        (NameOID.COMMON_NAME, command.secc_id),
+        (NameOID.ORGANIZATION_NAME, command.organization),
+        (NameOID.COUNTRY_NAME, command.country),
+    ):
+        if text:
+            new = x509.NameAttribute(oid, text)
+            names = [new if each.oid == oid else each for each in names]
+            names += [] if new in names else [new]
     return x509.Name(names)
 
 

@@ -72,9 +72,9 @@ class Charger:
             lambda: self.folder, lambda: {USE: self.own}, notify=self.reported.append, observe=lambda _: None
         )
 
-    async def asked(self) -> str:
+    async def asked(self, **subject: str) -> str:
         """Want a request, and return it."""
-        self.files.request(MakeRequest(use=USE, common_name="CS-1", organization=""))
+        self.files.request(MakeRequest(use=USE, common_name="CS-1", **subject))
         await self.files.close()
         (made,) = self.reported
         assert isinstance(made, RequestMade)
@@ -94,13 +94,28 @@ async def test_a_request_is_for_a_new_key_of_the_kind_and_the_subject_in_use(pki
     assert stat.S_IMODE(pending.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_request_has_the_names_that_the_csms_has_set(pki: PkiTree, tmp_path: Path, *, first: bool) -> None:
+    """A00.FR.509, and 2.16.7 to 2.16.9 of part 2: they replace those of the certificate in use."""
+    charger = Charger(pki, tmp_path)
+    old = x509.load_pem_x509_certificates(charger.own.chain.read_bytes())[0].subject
+    if first:
+        charger.own.chain.unlink()
+    csr = await charger.asked(secc_id="DE-ICE-S-1", organization="John Doe Ltd", country="NL")
+    names = {each.oid: each.value for each in x509.load_pem_x509_csr(csr.encode()).subject}
+    wanted = {
+        NameOID.COMMON_NAME: "DE-ICE-S-1", NameOID.ORGANIZATION_NAME: "John Doe Ltd", NameOID.COUNTRY_NAME: "NL",
+    }  # fmt: skip
+    assert names == ({} if first else {each.oid: each.value for each in old}) | wanted
+
+
 async def test_a_chain_that_is_not_the_one_to_renew_is_shown_instead(pki: PkiTree, tmp_path: Path) -> None:
     """Somebody has replaced it while the station ran; it is renewed in its own time (A03)."""
     charger = Charger(pki, tmp_path)
     shown = charger.own.chain.read_text()
     other = pki.path("secc/chain.pem").read_text()
     for renews in (other, shown):
-        charger.files.request(MakeRequest(use=USE, common_name="CS-1", organization="", renews=renews))
+        charger.files.request(MakeRequest(use=USE, common_name="CS-1", renews=renews))
     await charger.files.close()
     found, made = charger.reported
     assert found == ChainFound(use=USE, chain=shown)

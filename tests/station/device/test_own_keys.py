@@ -67,7 +67,7 @@ class Charger:
     async def renew(self, *, killed: bool = False) -> x509.Certificate:
         """Ask, be signed, and take it into use; or be killed before that."""
         self.reported.clear()
-        self.files.request(MakeRequest(use=self.use, common_name="CS-1", organization=""))
+        self.files.request(MakeRequest(use=self.use, common_name="CS-1"))
         await self.files.close()
         (made,) = self.reported
         assert isinstance(made, RequestMade)

@@ -23,11 +23,16 @@ from v2g_station.kernel.kernel import Answer, Handler, Kernel, StationCommand, s
 
 
 class MakeRequest(StationCommand, frozen=True, kw_only=True):
-    """Generate a key that never leaves the station and a PKCS#10 request for it; `RequestMade` follows."""
+    """Generate a key that never leaves the station and a PKCS#10 request for it; `RequestMade` follows.
+
+    Its subject is that of the chain in use, else `common_name`; what else is not empty is in its place.
+    """
 
     use: ocpp.CertificateSigningUse
     common_name: str
-    organization: str
+    secc_id: str = ""
+    organization: str = ""
+    country: str = ""
     renews: str = ""
     """The chain that is due, PEM: where the files have another one, `ChainFound` follows instead."""
 
@@ -91,12 +96,15 @@ class Signing:
     def ask(self, use: ocpp.CertificateSigningUse, renews: str = "") -> None:
         """Request a new certificate (A02, A03); `renews`: unless the chain in use is not this one any more."""
         self._tries[use] = 0
-        model = self._k.model
+        text, towards_csms = self._k.model.text, use == "ChargingStationCertificate"
+        common = text("SecurityCtrlr.OrganizationName")
         self._k.do(
             MakeRequest(
                 use=use,
-                common_name=model.text("SecurityCtrlr.Identity"),
-                organization=model.text("SecurityCtrlr.OrganizationName"),
+                common_name=text("SecurityCtrlr.Identity"),
+                secc_id="" if towards_csms else text("ISO15118Ctrlr.SeccId"),
+                organization=common if towards_csms else text("ISO15118Ctrlr.OrganizationName") or common,
+                country="" if towards_csms else text("ISO15118Ctrlr.CountryName"),
                 renews=renews,
             )
         )

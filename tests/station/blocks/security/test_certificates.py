@@ -117,6 +117,26 @@ def asked(found: Bench, trigger: str = "SignChargingStationCertificate", curve: 
     return key
 
 
+@pytest.mark.parametrize("organization", ["", "John Doe Charging Services Ltd"])
+def test_names_of_the_certificate_towards_vehicles_are_those_of_iso15118ctrlr(organization: str) -> None:
+    """2.16.7 to 2.16.9 of part 2; the station's own has that of SecurityCtrlr (2.2.3)."""
+    found = Bench()
+    assert found.set("SecurityCtrlr", "OrganizationName", "CPO") == "Accepted"
+    values = {"SeccId": "DE-ICE-S-0003C4D5578786756453309675436-2", "CountryName": "DE"}
+    for name, value in (values | ({"OrganizationName": organization} if organization else {})).items():
+        assert found.set("ISO15118Ctrlr", name, value) == "Accepted"
+    assert found.set("ISO15118Ctrlr", "CountryName", "Germany") == "Rejected"
+    assert found.set("ISO15118Ctrlr", "SeccId", 65 * "x") == "Rejected"
+    for trigger in ("SignV2GCertificate", "SignChargingStationCertificate"):
+        assert found.ask("TriggerMessage", requestedMessage=trigger)["status"] == "Accepted"
+    towards_vehicles, own = (each for each in found.commands if isinstance(each, MakeRequest))
+    assert towards_vehicles == MakeRequest(
+        use="V2GCertificate", common_name="CS-1", secc_id=values["SeccId"], organization=organization or "CPO",
+        country="DE",
+    )  # fmt: skip
+    assert own == MakeRequest(use="ChargingStationCertificate", common_name="CS-1", organization="CPO")
+
+
 def give(found: Bench, chain: str, use: str = "ChargingStationCertificate") -> str:
     """Deliver a chain."""
     status: str = found.ask("CertificateSigned", certificateChain=chain, certificateType=use)["status"]
