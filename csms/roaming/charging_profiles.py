@@ -1,9 +1,14 @@
 """Charging profiles of sessions that partners set, ask for and clear by OCPI."""
 
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Final
 
+from sqlalchemy import Connection
+
+from csms.roaming import store as rows
 from csms.services import Services
+from csms.smart_charging import store as charging
 from csms.smart_charging.work import SmartCharging
 from csms.transactions import store as transactions
 from v2g.ocpi import wire
@@ -11,7 +16,10 @@ from v2g.ocpi.objects import OcpiObject, OcpiProfile
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.times import format_time
 
+PROFILES: Final = "chargingprofiles"
 _PROFILE_ID: Final = 650_000
+_AHEAD_S: Final = 1800
+"""How far partners are told ahead, s: 5 to 60 min."""
 
 
 class ProfileCommand(OcpiObject, frozen=True, kw_only=True):
@@ -35,7 +43,7 @@ class ProfileCommand(OcpiObject, frozen=True, kw_only=True):
 async def carry_out(services: Services, command: ProfileCommand) -> dict[str, object]:
     """Do it at the station, within its shares of sites: no partner's limit takes their place. Returns the result of
     OCPI. Raises as `ConnectionRegistry.call`, and RefusedError as `set_operators`."""
-    charging, number = SmartCharging(services), _PROFILE_ID + command.evse_id
+    number = _PROFILE_ID + command.evse_id
     if command.charging_profile is not None:
         start, begin_ms = command.charging_profile.start_date_time, services.clock.utc_ms()
         now = await services.store.read(transactions.get, command.station_id, command.transaction_id)
@@ -64,20 +72,40 @@ async def carry_out(services: Services, command: ProfileCommand) -> dict[str, ob
             charging_schedule=(schedule,),
             transaction_id=command.transaction_id,
         )
-        done = (await charging.set_operators(command.station_id, command.evse_id, profile)).status == "Accepted"
+        done = (
+            await SmartCharging(services).set_operators(command.station_id, command.evse_id, profile)
+        ).status == "Accepted"
     elif command.method == "DELETE":
-        cleared = await charging.clear(command.station_id, profile_id=number)
+        cleared = await SmartCharging(services).clear(command.station_id, profile_id=number)
         return {"result": "ACCEPTED" if cleared.status == "Accepted" else "UNKNOWN"}  # it has none
     else:
-        composed = (await charging.composite(command.station_id, command.evse_id, command.duration_s, "W")).schedule
-        if composed is None:
-            return {"result": "REJECTED"}
-        periods = [
-            {"start_period": each.start_period, "limit": Decimal(str(each.limit or 0))}
-            for each in composed.charging_schedule_period
-        ]
-        unit = composed.charging_rate_unit  # some know no other than A, whatever is asked for
-        active = {"charging_rate_unit": unit, "duration": composed.duration, "charging_profile_period": periods}
-        begun = {"start_date_time": composed.schedule_start, "charging_profile": active}
-        return {"result": "ACCEPTED", "profile": begun}
+        active = await active_profile(services, command.station_id, command.evse_id, command.duration_s)
+        return {"result": "REJECTED"} if active is None else {"result": "ACCEPTED", "profile": active}
     return {"result": "ACCEPTED" if done else "REJECTED"}
+
+
+async def active_profile(
+    services: Services, station_id: str, evse_id: int, duration_s: int = _AHEAD_S
+) -> dict[str, object] | None:
+    """Return what limits an EVSE from now on, as its station says; None if it does not. Raises as
+    `ConnectionRegistry.call`."""
+    composed = (await SmartCharging(services).composite(station_id, evse_id, duration_s, "W")).schedule
+    if composed is None:
+        return None
+    periods = [
+        {"start_period": each.start_period, "limit": Decimal(str(each.limit or 0))}
+        for each in composed.charging_schedule_period
+    ]
+    unit = composed.charging_rate_unit  # some know no other than A, whatever is asked for
+    profile = {"charging_rate_unit": unit, "duration": composed.duration, "charging_profile_period": periods}
+    return {"start_date_time": composed.schedule_start, "charging_profile": profile}
+
+
+def queue_updates(connection: Connection, stations: Collection[str], now_ms: int) -> None:
+    """Note that partners are to be sent what limits those sessions at some stations for which they have set a profile:
+    something else has begun, or has ceased, to limit them."""
+    for kept in rows.objects_in(connection, "", "sessions", "open"):
+        station_id, _, transaction_id = kept.about.partition("/")
+        held = charging.profiles(connection, station_id, None, transaction_id) if station_id in stations else ()
+        if any(profile.id == _PROFILE_ID + evse_id for evse_id, _, profile in held):
+            rows.enqueue(connection, [kept.audience], PROFILES, kept.object_id, now_ms)

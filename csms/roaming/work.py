@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from csms.booking.work import Bookkeeper
 from csms.db.outbox import Couriers
 from csms.roaming import store as rows
+from csms.roaming.charging_profiles import PROFILES, active_profile, queue_updates
 from csms.roaming.commands import resume_commands
 from csms.roaming.driver_commands import forget_commands, publish_tokens, unpublished_tokens
 from csms.roaming.open_data import keep_pushing
@@ -30,7 +31,7 @@ from v2g import typed_json
 from v2g.errors import OcpiError, StoreError, TransferError, V2GError
 from v2g.io.runtime.supervision import wait_at_most
 from v2g.observe import Observe, Scalar
-from v2g.ocpi.objects import OcpiLocation
+from v2g.ocpi.objects import OcpiLocation, OcpiSession
 
 _log = logging.getLogger(__name__)
 
@@ -49,13 +50,14 @@ _OF_TRANSACTIONS: Final = frozenset({
     "transaction_rejected", "transaction_held", "settled", "corrected", "roaming_driver",
 })  # fmt: skip
 
+_OF_LIMITS: Final = frozenset({"charging_limit", "charging_limit_cleared", "charging_profile_set"})
 _OF_PRICES: Final = frozenset({TARIFFS_CHANGED, "site_changed"})
 _OF_TOKENS: Final = frozenset({"token_put", "token_status", "token_removed"})
 
 
 async def follow_changes(services: Services) -> None:
     """Publish what stations and transactions of this node do, within a fraction of a second."""
-    with services.feed.subscribe(_OF_STATIONS | _OF_TRANSACTIONS | _OF_TOKENS) as changes:
+    with services.feed.subscribe(_OF_STATIONS | _OF_TRANSACTIONS | _OF_LIMITS | _OF_TOKENS) as changes:
         await sweep(services, every=True)
         await resume_commands(services)
         unbilled: dict[tuple[str, str], int] = {}
@@ -69,6 +71,8 @@ async def follow_changes(services: Services) -> None:
             for station_id in sorted({str(each.station_id) for each in own if each.kind in _OF_STATIONS}):
                 connected = services.connections.connected()
                 await services.store.run(publish_station, partners.config, station_id, connected, now_ms)
+            if limited := {str(each.station_id) for each in own if each.kind in _OF_LIMITS}:
+                await services.store.run(queue_updates, limited, now_ms)
             keys = {
                 (str(each.station_id), str(each.data.get("transaction") or each.data.get("session")))
                 for each in own
@@ -202,9 +206,11 @@ async def request_of(services: Services, known: KnownPartner, due: DueDelivery) 
         country_code, _, party_id = due.subject.partition("/")[2].partition("*")
         result = typed_json.decode_exact(due.body.encode())
         return PartnerRequest(due.method, due.path, result, (country_code, party_id) if party_id else None)
-    url = known.partner.endpoint(due.module, "RECEIVER")
+    url = known.partner.endpoint(due.module, "SENDER" if due.module == PROFILES else "RECEIVER")
     if url is None:
         return None
+    if due.module == PROFILES:
+        return await _active(services, url, due.subject)
     object_id, _, uid = due.subject.partition("/") if due.module == "locations" else (due.subject, "", "")
     kept = await services.store.read(rows.find_object, "", due.module, object_id)
     config = services[Partners].config
@@ -228,6 +234,21 @@ async def request_of(services: Services, known: KnownPartner, due: DueDelivery) 
         query = {"type": "OTHER" if sent.type == "EMAID" and partner_version(known.partner) == "2.2.1" else sent.type}
     name = sent.uid if due.module == "tokens" else sent.id
     return PartnerRequest("PUT", below(url, *party, name, **query), body, to)
+
+
+async def _active(services: Services, url: str, session_id: str) -> PartnerRequest | None:
+    """Return what limits a session now; None if it is over, or its station does not say."""
+    kept = await services.store.read(rows.find_object, "", "sessions", session_id)
+    station_id, _, transaction_id = ("" if kept is None else kept.about).partition("/")
+    found = await services.store.read(transactions.get, station_id, transaction_id)
+    if kept is None or found is None or not found.active or found.evse_id is None:
+        return None
+    with contextlib.suppress(V2GError):
+        active = await active_profile(services, station_id, found.evse_id)
+        session = typed_json.decode(kept.document, OcpiSession)
+        to = session.cdr_token.country_code, session.cdr_token.party_id
+        return None if active is None else PartnerRequest("PUT", below(url, session.id), active, to)
+    return None
 
 
 WORKS: Final[tuple[tuple[str, Callable[[Services], Awaitable[None]]], ...]] = (

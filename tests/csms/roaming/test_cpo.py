@@ -687,6 +687,47 @@ async def test_a_charging_profile_is_set_read_and_cleared(roaming: Roaming) -> N
     assert unknown.json["data"]["result"] == "UNKNOWN_SESSION"
 
 
+async def test_a_partner_learns_what_else_limits_a_session_for_which_it_has_set_a_profile(roaming: Roaming) -> None:
+    """As OCPI demands of an operator that knows it; what other sessions have is no concern of the partner's."""
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": "ALWAYS"})
+    profiles = {"identifier": "chargingprofiles", "role": "SENDER", "url": f"{roaming.partner.url}/profiles"}
+    roaming.partner.answers["/d"][1]["endpoints"].append(profiles)
+    said = {"token": "token-b", "url": f"{roaming.partner.url}/versions", "roles": [ROLE]}
+    roaming.token = (await roaming.ocpi("PUT", "/2.2.1/credentials", said)).json["data"]["token"]
+    station = await roaming.backend.booted()
+    token = {"idToken": "04A1B2C3", "type": "ISO14443"}
+    await station.call("Authorize", {"idToken": token})
+    charging = Charging(roaming.backend, station)
+    await charging.event("Started", "Authorized", state="Charging", token=token, context="Transaction.Begin")
+    session = await roaming.partner.sent("PUT", "/sessions/DE/CPO/")
+    station.answers["SetChargingProfile"] = {"status": "Accepted"}
+    station.answers["GetCompositeSchedule"] = {"status": "Accepted", "schedule": {
+        "evseId": 1, "duration": 1800, "scheduleStart": "2026-01-01T00:00:00Z", "chargingRateUnit": "W",
+        "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 4200}]}}  # fmt: skip
+    limit = {"chargingLimit": {"chargingLimitSource": "SO"}, "evseId": 1}
+    await station.call("NotifyChargingLimit", limit)
+    answer_to = f"{roaming.partner.url}/commands/result"
+    path = f"/cpo/2.2.1/chargingprofiles/{session['id']}"
+    await roaming.ocpi("PUT", path, {"charging_profile": _PROFILE, "response_url": answer_to})
+    assert await result(roaming, 1) == {"result": "ACCEPTED"}
+    assert not station.payloads("GetCompositeSchedule")
+    await station.call("NotifyChargingLimit", limit)
+    active = await roaming.partner.sent("PUT", f"/profiles/{session['id']}")
+    assert active["start_date_time"] == "2026-01-01T00:00:00Z"
+    assert active["charging_profile"] == {
+        "charging_rate_unit": "W", "duration": 1800, "charging_profile_period": [{"start_period": 0, "limit": 4200}],
+    }  # fmt: skip
+    station.answers["GetCompositeSchedule"] = {"status": "Rejected"}
+    await station.call("ClearedChargingLimit", {"chargingLimitSource": "SO", "evseId": 1})
+    async with asyncio.timeout(60):
+        while len(station.payloads("GetCompositeSchedule")) < 2:
+            await asyncio.sleep(0.01)
+    assert [where for _, where, _ in roaming.partner.bodies if where.startswith("/profiles/")] == [
+        f"/profiles/{session['id']}"
+    ]
+
+
 @pytest.mark.parametrize("by_contract", [False, True])
 async def test_a_driver_consents_to_feed_back_by_contract_or_while_it_charges(backend: Any, by_contract: bool) -> None:
     """A running session of OCPP 2.1 is told (Q02); the driver may take its consent back."""
