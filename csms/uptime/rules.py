@@ -141,13 +141,13 @@ def uptime(
     history: Iterable[Status],
     offline: Iterable[TimeSpan],
     exclusions: Iterable[Exclusion] = (),
-    blind: Sequence[TimeSpan] = (),
+    blind: Iterable[TimeSpan] = (),
 ) -> Uptime:
     """Return the uptime of an EVSE whose connectors had these states, while its station was `offline` at times.
 
     Time before the first state is not known. What a station reports later of a time when it was offline counts: while a
-    connector was Occupied then, it worked. While the back end itself was `blind` (in order, apart), stations count as
-    connected.
+    connector was Occupied then, it worked. While the back end itself was `blind`, and during sessions that a station
+    has reported later, stations count as connected.
     """
     events = sorted(history, key=attrgetter("at_ms", "connector_id"))
     if not events:
@@ -155,7 +155,8 @@ def uptime(
     gaps: list[tuple[TimeSpan, int]] = []
     """When it was offline while the back end looked, and since when it was."""
     if rules.offline == "counts":
-        gaps = [(seen, gap.from_ms) for gap in _joined(offline) for seen in _minus((gap,), blind)]
+        others = _joined(blind)
+        gaps = [(seen, gap.from_ms) for gap in _joined(offline) for seen in _minus((gap,), others)]
     begin = max(period.from_ms, events[0].at_ms)
     edges = {begin, period.to_ms} | {each.at_ms for each in events} | {edge for gap, _ in gaps for edge in gap}
     marks = sorted([edge for edge in edges if begin <= edge <= period.to_ms])

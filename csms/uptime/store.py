@@ -1,6 +1,6 @@
 """The history of connectors and connections of many stations, and what does not count."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -11,8 +11,11 @@ from csms.db.bulk import insert_numbered
 from csms.overview.course import STEP_MS
 from csms.overview.store import power_course
 from csms.stations.tables import connectors, station_absences, stations
+from csms.transactions.rules import Transaction
 from csms.transactions.tables import transaction_totals
 from csms.uptime.rules import Exclusion, Status, TimeSpan
+from v2g import typed_json
+from v2g.units import DAY_MS
 
 uptime_exclusions: Final = declare_table(
     "uptime_exclusions",
@@ -57,12 +60,14 @@ work and what followed each, and all while its station was away or not yet known
 
 
 class PastOfStation(NamedTuple):
-    """What is known of a station in a period: states by EVSE, absences, and exclusions by EVSE (0: all of them)."""
+    """What is known of a station in a period: states by EVSE, absences, exclusions by EVSE (0: all of them), and its
+    EVSEs' sessions during absences."""
 
     station_id: str
     history: dict[int, list[Status]]
     absences: list[TimeSpan]
     exclusions: dict[int, list[Exclusion]]
+    sessions: dict[int, list[TimeSpan]]
 
 
 def pasts(
@@ -70,7 +75,7 @@ def pasts(
 ) -> list[PastOfStation]:
     """Return what is known of stations, in their order. One that is not `connected` is absent until now. Nothing is
     known of a station before it first connected, whatever its clock says."""
-    found = {name: PastOfStation(name, {}, [], {}) for name in names}
+    found = {name: PastOfStation(name, {}, [], {}, {}) for name in names}
     away, left_out = station_absences.c, uptime_exclusions.c
     column = stations.c
     ends = sa.select(column.station_id, column.first_seen_ms, column.last_seen_ms, column.left_ms).where(
@@ -100,7 +105,38 @@ def pasts(
     )
     for station_id, evse_id, from_ms, to_ms, cause in connection.execute(excluded):
         found[station_id].exclusions.setdefault(evse_id, []).append(Exclusion(TimeSpan(from_ms, to_ms), cause))
+    for station_id, evse_id, span in _sessions(connection, asked):
+        found[station_id].sessions.setdefault(evse_id, []).append(span)
     return list(found.values())
+
+
+_SESSIONS: Final = sa.text("""
+SELECT * FROM (
+    SELECT a.station_id, a.from_ms, t.started_ms, t.document, (
+        SELECT max(e.at_ms) FROM transaction_events e WHERE e.station_id = t.station_id
+            AND e.transaction_id = t.transaction_id AND e.offline AND e.at_ms BETWEEN a.from_ms AND a.to_ms
+            AND NOT (e.kind = 'Ended'
+                AND (t.document LIKE '%"value":"PowerLoss"%' OR t.document LIKE '%"value":"Reboot"%'))
+    ) AS last_ms
+    FROM station_absences a CROSS JOIN transactions t
+    WHERE a.station_id IN :names AND a.from_ms < :to_ms AND a.to_ms > :from_ms AND t.station_id = a.station_id
+        AND t.started_ms BETWEEN a.from_ms - :before_ms AND a.to_ms AND (t.ended_ms IS NULL OR t.ended_ms >= a.from_ms)
+) AS found WHERE last_ms IS NOT NULL
+""").bindparams(sa.bindparam("names", expanding=True, type_=sa.String))
+"""Transactions during absences, and their last events then. One that ended without power, or by a reboot, did so when
+its station came back."""
+
+
+def _sessions(connection: sa.Connection, asked: Mapping[str, object]) -> Iterator[tuple[str, int, TimeSpan]]:
+    """Yield when stations charged while they were away: station, EVSE, and time until the last event of it."""
+    rows = connection.execute(_SESSIONS, {**asked, "before_ms": DAY_MS})
+    for station_id, from_ms, started_ms, document, last_ms in rows:
+        evse_id = _decode(document).evse_id
+        if evse_id is not None:
+            yield station_id, evse_id, TimeSpan(max(from_ms, started_ms), last_ms)
+
+
+_decode = typed_json.decoder(Transaction).decode
 
 
 def attempts(

@@ -126,6 +126,33 @@ def ended(station_id: str, number: int, evse_id: int, register_wh: int, at_ms: i
         yield EventArrival(event, b"{}", then_ms)
 
 
+@pytest.mark.parametrize(("stopped", "percent"), [("EVDisconnected", "90.000"), ("PowerLoss", "75.000")])
+async def test_a_station_worked_during_the_sessions_that_it_reports_after_an_absence(
+    csms: Backend, stopped: str, percent: str
+) -> None:
+    """Stations of OCPP keep events of transactions while they are offline, but not states of connectors. Without power
+    it worked until the last event of before."""
+    now, run = csms.clock.utc_ms(), csms.services.store.run
+    begin = now - 20 * HOUR_MS
+    await known(csms, "CS-1", (begin, "Available"))
+    await run(stations.save_seen, {"CS-1": begin + 10 * HOUR_MS})
+    await run(stations.touch_all, [StationContact("CS-1", "ocpp2.0.1", begin + 16 * HOUR_MS)])
+    await run(stations.save_seen, {"CS-1": now})
+    events = [
+        Event(
+            station_id="CS-1", transaction_id="tx", seq_no=seq_no, kind=kind, at_ms=begin + hours * HOUR_MS,
+            trigger="CablePluggedIn", digest=str(seq_no), evse_id=1, connector_id=1, offline=hours > 10,
+            stopped_reason=stopped if kind == "Ended" else None,
+        )
+        for seq_no, (kind, hours) in enumerate((("Started", 9), ("Updated", 11), ("Ended", 14)))
+    ]  # fmt: skip
+    await run(add_events, [EventArrival(each, b"{}", max(each.at_ms, begin + 16 * HOUR_MS)) for each in events])
+    async with serving(csms) as ask:
+        (found,) = await uptime(ask, "rules=strict")
+    assert found["percent"] == percent
+    assert found["outages"][-1]["to_ms"] == begin + 16 * HOUR_MS
+
+
 async def test_sessions_without_energy_are_attempts_that_failed(csms: Backend) -> None:
     now = csms.clock.utc_ms()
     begin = now - 10 * HOUR_MS
