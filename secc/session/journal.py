@@ -40,6 +40,7 @@ STOPPED_REASONS: Final[Mapping[str, str]] = {
     "pilot_lost": "EVDisconnected",
     "plug_not_seated": "EVDisconnected",  # the proximity contact of a plug that is pulled opens first
     "pre_charge_timeout": "Timeout",
+    "welding_detection_timeout": "Timeout",
     "connection_lost": "EVDisconnected",
     "link_lost": "EVDisconnected",
     "sequence_timeout": "Timeout",

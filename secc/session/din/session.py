@@ -16,12 +16,13 @@ from v2g.iso15118.din.messages import data_types as types
 from v2g.iso15118.din.messages.data_types import EVSEProcessing, ResponseCode
 from v2g.iso15118.din.response_codes import NAMES_OF_2, USES
 from v2g.iso15118.din.schedules import VALUES, dc_evse_status, planned
+from v2g.iso15118.din.timing import Timing
 from v2g.iso15118.engine import identifiers as evse_ids
 from v2g.iso15118.engine.app_protocol import AppProtocol
 from v2g.iso15118.engine.dc_status import Phase, status
 from v2g.iso15118.engine.physical_values import Rounding
 from v2g.iso15118.engine.power_schedule import PowerSchedule
-from v2g.iso15118.engine.sequence import Chart
+from v2g.iso15118.engine.sequence import Chart, State
 from v2g.safety import Request
 
 # -- Negative responses of DIN 70121: each request's own response type, with placeholders for mandatory fields
@@ -118,6 +119,19 @@ class DinSession(V2gMessageSession, SessionDin):
     @property
     def _strict_chart(self) -> Chart:
         return STRICT
+
+    def _on_answered(self, request: Element, before: State) -> None:
+        super()._on_answered(request, before)
+        if isinstance(request, common.WeldingDetectionReq) and "welding" not in self._time.timers:
+            assert isinstance(self._limits_s, Timing)
+            self._arm("welding", self._limits_s.secc_welding_detection)
+
+    def _on_timer(self, name: str) -> None:
+        if name == "welding":
+            self._observe("session", "timeout", timer="V2G_SECC_WeldingDetection_Timeout", state=self.state.value)
+            self._on_abort("welding_detection_timeout")
+        else:
+            super()._on_timer(name)
 
     def _refusal(self, request: Element, code: str) -> Element:
         return refusal(request, NAMES_OF_2.get(code, code), evse_id=self._config.evse_id)

@@ -37,3 +37,8 @@ class Timing(SharedTiming, frozen=True):
     """Vehicle: from SessionSetupRes to PowerDeliveryReq."""
     contactor: Timer = 1.4
     """Charger: a slower contactor has failed; within PowerDelivery's 1.5 s."""
+    secc_pre_charge: Timer = 20.0
+    """Charger: from the first PreChargeReq to the answer to PowerDeliveryReq (V2G_SECC_PowerDelivery_Timeout,
+    V2G-DC-969)."""
+    secc_welding_detection: Timer = 20.0
+    """Charger: from the first WeldingDetectionReq to SessionStopReq (V2G-DC-925, -926)."""

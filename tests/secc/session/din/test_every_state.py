@@ -75,13 +75,16 @@ def test_what_cannot_be_read_ends_every_state_without_an_answer(din: DinBench, s
 
 @pytest.mark.parametrize("state", LIVE, ids=lambda state: state.value)
 def test_a_silent_vehicle_ends_every_state(din: DinBench, state: State) -> None:
-    """V2G-DC-432; until SessionSetupRes, the communication set-up."""
+    """V2G-DC-432; until SessionSetupRes the communication set-up, in the pre-charge V2G-DC-969."""
     din.reach(state)
     powered, opened = din.session.powered, bool(din.headers)
-    din.pass_time(59.9 if opened else 17.9)
+    seconds, reason = (60.0, "sequence_timeout") if opened else (18.0, "communication_setup_timeout")
+    if state is State.DC_PRE_CHARGE_ONGOING:
+        seconds, reason = 20.0, "pre_charge_timeout"
+    din.pass_time(seconds - 0.1)
     assert not din.reason
     din.pass_time(0.2)
-    assert din.reason == ("sequence_timeout" if opened else "communication_setup_timeout")
+    assert din.reason == reason
     assert bool(din.commands(ports.EmergencyOff)) == powered
 
 

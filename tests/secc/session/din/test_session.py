@@ -384,14 +384,22 @@ def test_voltage_is_tested_up_to_the_vehicles_maximum_only(din: DinBench) -> Non
     assert din.commands(ports.StartPreCharge) == [ports.StartPreCharge(450_000)]
 
 
-def test_pre_charge_does_not_go_on_for_ever(din: DinBench) -> None:
-    din.reach(State.DC_PRE_CHARGE)
-    began = din.now
-    while not din.reason and din.now < began + 120:
-        din.go("PreChargeReq")
-        din.pass_time(1.0)
-    assert din.reason == "pre_charge_timeout"
-    assert din.commands(ports.EmergencyOff)
+@pytest.mark.parametrize(
+    ("state", "name", "reason"),
+    [
+        (State.DC_PRE_CHARGE, "PreChargeReq", "pre_charge_timeout"),  # V2G-DC-969
+        (State.DC_WELDING_DETECTION, "WeldingDetectionReq", "welding_detection_timeout"),  # V2G-DC-925, -926
+    ],
+)
+def test_pre_charge_and_welding_detection_last_20_s(din: DinBench, state: State, name: str, reason: str) -> None:
+    din.reach(state)
+    for _ in range(20):
+        assert code(din.go(name)) == "OK"
+        din.pass_time(0.99)
+    assert not din.reason
+    din.pass_time(0.21)
+    assert din.reason == reason
+    assert bool(din.commands(ports.EmergencyOff)) is (state is State.DC_PRE_CHARGE)
 
 
 @pytest.mark.parametrize("way", ["contactor_stuck_open", "contactor_welded"])
