@@ -97,8 +97,8 @@ class DeviceModel:
             self.changed(variable, old, value)
 
     def fix(self, key: str, value: str) -> None:
-        """Let a list, or a boolean, have this value only, whatever an earlier version has stored: the CSMS may set it
-        to the same, in any order."""
+        """Let a variable that is not a number have this value only, whatever an earlier version has stored: the CSMS
+        may set it to the same, a list in any order."""
         self.put(key, value)
         variable = self._variables[key.lower()]
         if variable.values is not None:

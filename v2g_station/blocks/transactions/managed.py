@@ -41,7 +41,7 @@ POINTS: Final = {
     "TxCtrlr.TxStopPoint": "EVConnected,Authorized",
     "TxCtrlr.StopTxOnEVSideDisconnect": "true",
 }
-"""When the charger starts and ends its transactions; the CSMS cannot change that."""
+"""When the charger starts and ends its transactions; the CSMS cannot change that, nor the EVSEID for vehicles."""
 
 _STARTED: Final = "SampledDataCtrlr.TxStartedMeasurands"
 _UPDATED: Final = "SampledDataCtrlr.TxUpdatedMeasurands"
@@ -112,6 +112,9 @@ class ManagedSessions(EvseSessions):
         """Load transactions that were open when the program last stopped."""
         for key, value in POINTS.items():
             self._k.model.fix(key, value)
+        for number, evse in enumerate(self._k.layout.evses, 1):
+            if evse.evse_id:
+                self._k.model.fix(f"EVSE#{number}.ISO15118EvseId", evse.evse_id)
         self.records, self.waiting, self.admitted, self._shown = {}, {}, {}, {}
         found = self._k.stored("managed", TransactionRecord)
         for record in sorted(found.values(), key=lambda record: record.started_ms):

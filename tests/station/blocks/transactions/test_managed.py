@@ -139,6 +139,21 @@ def test_the_csms_chooses_what_is_measured(chosen: str, expected: set[str] | Non
     assert (measured(event) if "meterValue" in event else None) == expected
 
 
+def test_the_name_that_vehicles_know_an_evse_by_is_the_charger_s() -> None:
+    named = replace(FIXED, evse_id="DE*V2G*E1")
+    found = Bench("2.1", evses=(named, FIXED), managed=True)
+    for number, known in ((1, "DE*V2G*E1"), (2, "ZZ00000")):
+        component = {"name": "EVSE", "evse": {"id": number}}
+        name = {"component": component, "variable": {"name": "ISO15118EvseId"}}
+        (read,) = found.ask("GetVariables", getVariableData=[name])["getVariableResult"]
+        assert read["attributeValue"] == known
+    component = {"name": "EVSE", "evse": {"id": 1}}
+    for text, status in (("DE*V2G*E9", "Rejected"), ("DE*V2G*E1", "Accepted")):
+        wanted = {"component": component, "variable": {"name": "ISO15118EvseId"}, "attributeValue": text}
+        (result,) = found.ask("SetVariables", setVariableData=[wanted])["setVariableResult"]
+        assert result["attributeStatus"] == status
+
+
 @pytest.mark.parametrize("signs", [True, False])
 def test_signatures_are_sent_unless_the_csms_wants_none(signs: bool) -> None:
     variables = {"SampledDataCtrlr.SignReadings": str(signs).lower()}
