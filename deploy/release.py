@@ -21,8 +21,8 @@ from deploy.audit import check, of_sbom, shipped
 from deploy.debian import EXTRAS, build
 from v2g.errors import ConfigError, V2GError
 from v2g.io.keys.stores import open_key
-from v2g.pki.attestation import SIGNATURE, signed_for_openssl
-from v2g.pki.keys import SigningKey
+from v2g.pki.attestation import SIGNATURE
+from v2g.pki.keys import SigningKey, sign_der
 from v2g.pki.reference import KeyReference
 
 ROOT: Final = Path(__file__).parents[1]
@@ -53,7 +53,7 @@ def release(
     sums = checksums(folder)
     (folder / SUMS).write_text(sums)
     if signer is not None:
-        (folder / (SUMS + SIGNATURE)).write_bytes(signed_for_openssl(sums.encode(), signer))
+        (folder / (SUMS + SIGNATURE)).write_bytes(sign_der(signer, sums.encode()))
 
 
 def _documentation(path: Path, root: Path) -> None:

@@ -19,8 +19,7 @@ from v2g.battery.cell import PackModel
 from v2g.battery.health import HealthSettings, HealthState
 from v2g.battery.usage import COLD_C, HOT_C, RATES, TEMPERATURES_C, Purpose, Throughput, UsageState
 from v2g.errors import RefusedError, VerificationError
-from v2g.pki.attestation import signed_for_openssl
-from v2g.pki.keys import PublicKey, SigningKey, raw_signature, verify_signature
+from v2g.pki.keys import PublicKey, SigningKey, raw_signature, sign_der, verify_signature
 from v2g.telemetry.signals import Pseudonym
 from v2g.units import UtcMs
 
@@ -228,7 +227,7 @@ def _iso(at_ms: int) -> str:
 def sign_report(report: HealthReport, key: SigningKey) -> tuple[bytes, bytes]:
     """Return a report as text, and the signature over it: of ECDSA in DER."""
     data = msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
-    return data, signed_for_openssl(data, key)
+    return data, sign_der(key, data)
 
 
 def verify_report(data: bytes, signature: bytes, key: PublicKey) -> HealthReport:

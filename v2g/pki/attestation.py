@@ -7,13 +7,11 @@ The manifest is JSON; its signature is a file of its own (`.sig`), as openssl ma
 from typing import Annotated, Final, Literal
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from msgspec import Meta
 
 from v2g import typed_json
 from v2g.errors import VerificationError
-from v2g.pki.keys import PublicKey, SigningKey, raw_signature, verify_signature
+from v2g.pki.keys import PublicKey, SigningKey, raw_signature, sign_der, verify_signature
 
 MOST_BYTES: Final = 16 * 1024 * 1024
 """Largest manifest: 100,000 files."""
@@ -46,16 +44,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 def sign_manifest(manifest: Manifest, key: SigningKey) -> tuple[bytes, bytes]:
     """Return a manifest as bytes, and their signature."""
     data = msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1) + b"\n"
-    return data, signed_for_openssl(data, key)
-
-
-def signed_for_openssl(data: bytes, key: SigningKey) -> bytes:
-    """Return a signature as openssl has it: of ECDSA in DER."""
-    raw = key.sign(data)
-    if not isinstance(key.public_key, ec.EllipticCurvePublicKey):
-        return raw
-    half = len(raw) // 2
-    return encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
+    return data, sign_der(key, data)
 
 
 def parse_manifest(data: bytes, signature: bytes, key: PublicKey) -> Manifest:

@@ -178,15 +178,20 @@ def verify_signature(key: PublicKey, data: bytes, signature: bytes) -> None:
         width, scheme = _ecdsa(algorithm)
         if len(signature) != 2 * width:
             raise SignatureError(f"{algorithm.value} signature has {len(signature)} bytes instead of {2 * width}")
-        r, s = int.from_bytes(signature[:width], "big"), int.from_bytes(signature[width:], "big")
-        key.verify(encode_dss_signature(r, s), data, scheme)
+        key.verify(_der_signature(signature), data, scheme)
     except InvalidSignature:
         raise SignatureError(f"{algorithm.value} signature does not match") from None
 
 
-def sign_der(key: PrivateKey, data: bytes) -> bytes:
+def sign_der(key: SigningKey, data: bytes) -> bytes:
     """Return a signature over `data` as X.509 and `openssl dgst` have it: ECDSA in DER, or that of Ed448."""
-    return key.sign(data) if isinstance(key, ed448.Ed448PrivateKey) else key.sign(data, _ecdsa(algorithm_of(key))[1])
+    raw = key.sign(data)
+    return raw if key.algorithm is Algorithm.ED448 else _der_signature(raw)
+
+
+def _der_signature(raw: bytes) -> bytes:
+    half = len(raw) // 2
+    return encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
 
 
 def raw_signature(key: PublicKey, signature: bytes) -> bytes:

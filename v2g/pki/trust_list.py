@@ -17,7 +17,7 @@ from v2g.errors import CertificateError, CodecError, RefusedError, SignatureErro
 from v2g.pki.certificates import CLOCK_SKEW, load_certificate
 from v2g.pki.crl import RevocationList
 from v2g.pki.issue import Issuer
-from v2g.pki.keys import PublicKey, raw_signature, sign_der, verify_signature
+from v2g.pki.keys import PublicKey, SoftwareKey, raw_signature, sign_der, verify_signature
 from v2g.pki.pools import Json, PoolRoot, RootKind, decode_base64, encode_base64
 from v2g.pki.profile import Role
 from v2g.pki.revocation import refuse_revoked
@@ -111,5 +111,5 @@ def write_trust_list(
     return {
         "signerCertificate": encode_base64(signer.certificate.public_bytes(Encoding.DER)),
         "timeStamp": f"{issued:%Y-%m-%dT%H:%M:%SZ}",
-        "CTL": {"list": encode_base64(content), "signature": encode_base64(sign_der(signer.key, content))},
+        "CTL": {"list": encode_base64(content), "signature": encode_base64(sign_der(SoftwareKey(signer.key), content))},
     }

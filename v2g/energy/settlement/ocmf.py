@@ -17,7 +17,6 @@ from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from msgspec import Meta
 
 from v2g.energy.meter_records import ocmf as meter_records
@@ -25,7 +24,7 @@ from v2g.energy.meter_records import record as records
 from v2g.energy.meter_records.keys import key_of
 from v2g.energy.settlement.pricing import Direction
 from v2g.errors import CodecError, SignatureError
-from v2g.pki.keys import Algorithm, SigningKey
+from v2g.pki.keys import Algorithm, SigningKey, sign_der
 
 OBIS: Final[dict[Direction, str]] = {"import": "1-0:1.8.0", "export": "1-0:2.8.0"}
 
@@ -207,10 +206,7 @@ def _sign(payload: _Payload, key: SigningKey) -> str:
     text = _encoder.encode(payload)
     if b"|" in text:
         raise CodecError("a name in the OCMF data set contains '|'")
-    raw = key.sign(text)
-    half = len(raw) // 2
-    der = encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
-    return (b"OCMF|" + text + b"|" + _encoder.encode(_Signature(sd=der.hex()))).decode()
+    return (b"OCMF|" + text + b"|" + _encoder.encode(_Signature(sd=sign_der(key, text).hex()))).decode()
 
 
 def _payload(rds: tuple[_Rd, ...], identity: MeterIdentity, assignment: Assignment, pagination: int) -> _Payload:

@@ -4,10 +4,9 @@ from typing import Any, NoReturn, Self
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from v2g.errors import KeyAccessError
-from v2g.pki.keys import Algorithm, LeafKey, PrivateKey, SoftwareKey
+from v2g.pki.keys import Algorithm, LeafKey, PrivateKey, SoftwareKey, sign_der
 
 _HASHES = {Algorithm.ECDSA_SHA512: hashes.SHA512, Algorithm.ECDSA_SHA256: hashes.SHA256}
 
@@ -56,9 +55,7 @@ class _StoredEc(_StoredPrivateKey, ec.EllipticCurvePrivateKey):
         wanted = _HASHES[self._key.algorithm]
         if not isinstance(signature_algorithm.algorithm, wanted):
             raise KeyAccessError(f"{self._key} signs with {wanted.name} only")
-        raw = self._key.sign(bytes(data))
-        half = len(raw) // 2
-        return encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
+        return sign_der(self._key, bytes(data))
 
     def exchange(self, _algorithm: ec.ECDH, peer_public_key: ec.EllipticCurvePublicKey) -> bytes:
         return self._key.agree(peer_public_key)

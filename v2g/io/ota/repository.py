@@ -20,7 +20,6 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from securesystemslib.signer import Key, Signature, Signer, SSlibKey
 from tuf.api import exceptions
 from tuf.api.metadata import Metadata, MetaFile, Role, Root, Snapshot, TargetFile, Targets, Timestamp
@@ -29,7 +28,7 @@ from tuf.api.serialization import DeserializationError
 from v2g.errors import ConfigError
 from v2g.io.storage.journal_file import write_files
 from v2g.ota.release import Origin, Release, TargetFacts, components_name, patch_name, read_release
-from v2g.pki.keys import PublicKey, SigningKey
+from v2g.pki.keys import PublicKey, SigningKey, sign_der
 from v2g.text import printable
 
 RoleName = Literal["root", "targets", "snapshot", "timestamp"]
@@ -76,10 +75,7 @@ class KeySigner(Signer):
         raise NotImplementedError
 
     def sign(self, payload: bytes) -> Signature:
-        raw = self._key.sign(payload)
-        half = len(raw) // 2
-        der = encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
-        return Signature(self._public.keyid, der.hex())
+        return Signature(self._public.keyid, sign_der(self._key, payload).hex())
 
 
 def public_key_of(key: PublicKey) -> SSlibKey:

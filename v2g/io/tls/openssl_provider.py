@@ -10,13 +10,12 @@ from collections.abc import Callable
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from v2g.errors import KeyAccessError, V2GError
 from v2g.io.tls import openssl
 from v2g.io.tls.openssl import INTEGER, OCTET_STRING, UTF8_STRING, OpenSsl, Pointer
-from v2g.pki.keys import Algorithm, PublicKey, SigningKey, algorithm_of
+from v2g.pki.keys import Algorithm, PublicKey, SigningKey, algorithm_of, sign_der
 
 NAME: Final = b"v2g"
 
@@ -49,17 +48,13 @@ class HeldKey:
         """Return the signature in TLS's form, or b"" after setting `failure`."""
         assert self.key is not None
         try:
-            raw = self.key.sign(data)
+            return sign_der(self.key, data)
         except V2GError as error:
             self.failure = error
             return b""
         except Exception as error:  # noqa: BLE001 - no exception may pass through C
             self.failure = KeyAccessError(f"{self.key}: {error!r}")
             return b""
-        if self.key.algorithm is Algorithm.ED448:
-            return raw
-        half = len(raw) // 2
-        return encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
 
 
 class AdoptedKey:
