@@ -7,7 +7,7 @@ import pytest
 
 from v2g.iso15118.d20.messages import dc
 from v2g.iso15118.d20.messages.common_types import RationalNumber
-from v2g_testkit.cases.quantities import beyond, other_id
+from v2g_testkit.cases.quantities import beyond, limits, other_id
 
 
 def number(value: float) -> RationalNumber:
@@ -46,6 +46,7 @@ def loop(**changes: float) -> dc.BPT_Dynamic_DC_CLResControlMode:
 )
 def test_limits_within_those_of_the_parameters_are_right(changes: dict[str, float]) -> None:
     assert list(beyond(loop(**changes), rated())) == []
+    assert not [each for each in limits(loop(**changes)) if "above" in each]
 
 
 @pytest.mark.requirement("R16")

@@ -107,6 +107,11 @@ def test_ids_are_unique_and_every_state_that_can_be_reached_has_its_cases(family
     assert {state.name for state in CHARTS[family].keys() - reached} == left
 
 
+def test_a_charger_of_alternating_current_is_asked_nothing_that_it_cannot_decode() -> None:
+    asked = {case.id.rpartition("-")[2] for case in secc_cases(Family.AC) if case.group == "SEQ"}
+    assert not {each for each in asked if each.startswith(("ACDP_", "DC_", "WPT_"))}
+
+
 def test_what_counts_as_out_of_order_is_out_of_order_by_the_chart(pki: PkiTree) -> None:
     """The cases are made from names; here the requests themselves are held against the chart."""
     made = Requests(Known(Family.DC), kit_of(pki))

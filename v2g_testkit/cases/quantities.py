@@ -152,7 +152,8 @@ def other_id(found: str, declared: str) -> bool:
 
 
 def limits(parameters: Element) -> Iterator[str]:
-    """Yield maxima that are not above zero, and minima above their maxima."""
+    """Yield maxima that are not above zero, and minima above their maxima; those of discharging may have either
+    sign."""
     for field in fields(parameters):
         name, number = field.name, getattr(parameters, field.name)
         if not is_number(number):
@@ -160,7 +161,8 @@ def limits(parameters: Element) -> Iterator[str]:
         if ("max" in name or "nominal" in name) and "asymmetry" not in name and amount(number) <= 0:
             yield f"{field.encode_name} {amount(number):g}"
         most = getattr(parameters, name.replace("minimum", "maximum"), None)
-        if "minimum" in name and is_number(most) and amount(number) > amount(most):
+        size = abs if "discharge" in name else float
+        if "minimum" in name and is_number(most) and size(amount(number)) > size(amount(most)):
             yield f"{field.encode_name} {amount(number):g} above its maximum of {amount(most):g}"
 
 

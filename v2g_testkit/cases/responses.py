@@ -195,12 +195,10 @@ class Responses(ScriptedResponses):
         self.facts += (f"states {each}" for each in unordered(needs, self.time))
 
     def _check_limits(self, stated: Element, *, rated: bool = False) -> None:
-        """Record limits below zero, minima above their maxima, and maxima of 0 V, in what is `rated` of any 0; those
-        of discharging may have either sign."""
+        """Record limits below zero, minima above their maxima, and maxima of 0 V, in what is `rated` of any 0."""
+        least = ("Charge", "Voltage") if rated else ("Voltage",)
         for each in limits(stated):
-            contradicts = "above" in each and not ("Discharge" in each and "-" in each)
-            least = ("Charge", "Voltage") if rated else ("Voltage",)
-            if contradicts or (each.endswith(" 0") and any(name in each for name in least)):
+            if "above" in each or (each.endswith(" 0") and any(name in each for name in least)):
                 self.facts.append(f"states {each}")
         signed = (*_SIGNED, "target_current") if self.both else _SIGNED
         self.facts += (f"states {each}" for each in (*negative(stated, signed), *without_phase_2(stated)))

@@ -97,6 +97,8 @@ def _energy(family: Family) -> Iterator[Case]:
     )
     loop = loop_of(family)
     for name, request, asks, what in rows:
+        if asks is Asks.RENEGOTIATION and family is Family.AC:
+            continue  # the vehicle goes on by its present schedule, as no response asks for less
         yield _case(
             family, f"energy-{name}", f"The meter before and after {REST_S:g} s in which {what}",
             "no more energy than the charger takes to stop", (), why=_OPEN.get(name, ""), goal=loop,
@@ -210,8 +212,8 @@ def _sequence(family: Family) -> Iterator[Case]:
 
 
 def _out_of_order(ways: Mapping[str, Edges], family: Family) -> Iterator[str]:
-    others = tuple(each for each in _FAMILY_SPECIFIC if not each.startswith(family.value))
-    others = ("AC_", "WPT_") if family is Family.ACDP else others
+    own = ("ACDP_", "DC_") if family is Family.ACDP else (f"{family.value}_",)
+    others = tuple(each for each in _FAMILY_SPECIFIC if each not in own)
     for request in sorted(REQUESTS, key=_prominence):
         if request.startswith(others) or request in ("CertificateInstallationReq", "ACDP_SystemStatusReq"):
             continue
