@@ -102,6 +102,23 @@ def full_power(slot: Slot, energy: int) -> list[PlanBlock]:
     return [first, PlanBlock(end_ms, slot.end_ms, 0)] if end_ms < slot.end_ms else [first]
 
 
+def within(blocks: Iterable[PlanBlock], available_wh: int | None) -> tuple[PlanBlock, ...]:
+    """Return a profile up to the energy that is available for charging, to the last whole second, and none after it."""
+    if available_wh is None:
+        return tuple(blocks)
+    left, found = max(0, available_wh) * W_MS_PER_WH, list[PlanBlock]()
+    for block in blocks:
+        energy = max(0, block.power_w) * (block.end_ms - block.start_ms)
+        if energy <= left:
+            left -= energy
+            found.append(block)
+            continue
+        end_ms = block.start_ms + left // block.power_w // 1000 * 1000
+        left = 0
+        found += [PlanBlock(block.start_ms, end_ms, block.power_w), PlanBlock(end_ms, block.end_ms, 0)]
+    return merged(each for each in found if each.start_ms < each.end_ms)
+
+
 def merged(blocks: Iterable[PlanBlock]) -> tuple[PlanBlock, ...]:
     found: list[PlanBlock] = []
     for block in blocks:
@@ -334,7 +351,8 @@ def make_plan(markets: Sequence[Market], storage: Storage) -> ChargePlan:
     best: tuple[tuple[object, ...], ChargePlan] | None = None
     work = MOST_WORK // (2 * sum(len(_caps(market)) for market in markets))
     for rank, market in enumerate(markets):
-        for blocks in _candidates(market, storage, work):
+        for each in _candidates(market, storage, work):
+            blocks = within(each, market.available_wh)  # slots of full power end with a whole second
             moved = sum(block.power_w * (block.end_ms - block.start_ms) for block in blocks)
             plan = ChargePlan(
                 tuple_id=market.tuple_id,

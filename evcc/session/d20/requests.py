@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from evcc.policy import policy
+from evcc.policy.planner import PlanBlock, within
 from evcc.session.context import EvseLimits, departure_s, energy_up_to
 from evcc.session.d20.offers import entry_w
 from evcc.session.d20.quantities import to_whole
@@ -295,27 +296,18 @@ def _entries(schedule: Schedule, context: RequestContext) -> tuple[iso.PowerSche
     """Return the entries of the profile, of each phase where the schedule has them."""
     offered, lines = schedule.charge.power_schedule_entries.power_schedule_entry, context.config.on_board_charger.phases
     if schedule.plan is not None:
-        spans = [((each.end_ms - each.start_ms) // 1000, each.power_w) for each in schedule.plan.blocks]
+        blocks = schedule.plan.blocks
     else:
-        available = schedule.charge.available_energy
-        powers = [(each.duration, min(entry_w(each, lines), context.max_charge_w)) for each in offered]
-        spans = _within(powers, None if available is None else max(0, to_whole(available)))
+        available, powers, at_ms = schedule.charge.available_energy, list[PlanBlock](), 0
+        for each in offered:
+            power_w, end_ms = min(entry_w(each, lines), context.max_charge_w), at_ms + each.duration * 1000
+            powers.append(PlanBlock(at_ms, end_ms, power_w))
+            at_ms = end_ms
+        blocks = within(powers, None if available is None else to_whole(available))
+    spans = [((each.end_ms - each.start_ms) // 1000, each.power_w) for each in blocks]
     used = lines if any((each.power_l2 or each.power_l3) is not None for each in offered) else 1
-    return tuple(iso.PowerScheduleEntry(duration=s, **each_phase("power", power_w, used)) for s, power_w in spans)
-
-
-def _within(powers: list[tuple[int, int]], available_wh: int | None) -> list[tuple[int, int]]:
-    """Return powers (s, W) up to the energy that is available, then 0 W; entries of 0 s are left out."""
-    left = None if available_wh is None else available_wh * 3600
-    found = []
-    for seconds, power_w in powers:
-        if left is not None and power_w * seconds > left:
-            whole_s, left = left // power_w, 0
-            found += [(whole_s, power_w), (seconds - whole_s, 0)]
-        else:
-            left = None if left is None else left - power_w * seconds
-            found.append((seconds, power_w))
-    return [each for each in found if each[0]][:MOST_POINTS] or [(1, 0)]
+    found = [(s, power_w) for s, power_w in spans if s][:MOST_POINTS] or [(1, 0)]
+    return tuple(iso.PowerScheduleEntry(duration=s, **each_phase("power", power_w, used)) for s, power_w in found)
 
 
 def energy_offer(choice: PausedChoice, context: RequestContext) -> iso.EVEnergyOffer | None:

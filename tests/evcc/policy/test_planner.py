@@ -149,6 +149,28 @@ def test_a_bounded_amount_of_energy_is_not_exceeded() -> None:
     assert sum(hourly(make_plan([bounded], Storage(0, 60_000, 20_000)).blocks, 2)) == 6_000
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 22)), min_size=1, max_size=5),
+    st.integers(0, 30_000),
+    st.sampled_from(Algorithm),
+)
+def test_no_plan_has_a_second_more_than_the_energy_that_is_available(
+    hours: list[tuple[int, int]], available_wh: int, algorithm: Algorithm
+) -> None:
+    """A charger refuses the profile (FAILED_EVPowerProfileInvalid)."""
+    offered = market(
+        prices(*(fee / 100 for fee, _ in hours), starts=(0, 5_000), algorithm=algorithm),
+        [kw * 1000 for _, kw in hours],
+        available_wh=available_wh,
+    )
+    plan = make_plan([offered], Storage(10_000, 60_000, 50_000))
+    energy = sum(block.power_w * (block.end_ms - block.start_ms) for block in plan.blocks)
+    assert energy <= available_wh * HOUR
+    wanted = min(available_wh, 40_000, sum(kw * 1000 for _, kw in hours))
+    assert energy >= (wanted - 10) * HOUR
+    assert all(block.start_ms < block.end_ms for block in plan.blocks)
+
+
 # -- every plan ---------------------------------------------------------------------------------------------------
 
 fees = st.integers(-5, 40).map(lambda cents: cents / 100)
