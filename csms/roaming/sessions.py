@@ -104,12 +104,10 @@ def follow(
         assert before is not None
         partner_id, token = known.audience, before.cdr_token
         method, reference = before.auth_method, before.authorization_reference
-    found = _place_of(connection, transaction)
-    if found is None and before is not None:
-        found = _place_then(connection, transaction, before)
-    if found is None:
+    where = _where(connection, transaction, known, before)
+    if where is None:
         return False
-    place, offered = found
+    place, offered = where.place, where.evse
     cost = tariffs.cost(connection, station_id, transaction_id)
     if cost is not None:
         currency = str(cost["currency"])
@@ -136,13 +134,14 @@ def follow(
         )  # fmt: skip
         if not soon or not transaction.active:
             kept = own_object("sessions", session.id, wire.encode(session).decode(), now_ms)
-            more = {"audience": partner_id, "about": about, "state": state or "open", "alias": _driver(token)}
+            more = {"audience": partner_id, "about": about, "state": state or "open", "alias": _driver(token),
+                    "detail": msgspec.json.encode(where).decode()}  # fmt: skip
             rows.put_object(connection, msgspec.structs.replace(kept, **more))
             if partner_id in rows.receivers(connection, "sessions"):
                 rows.enqueue(connection, [partner_id], "sessions", session.id, now_ms)
     if transaction.active:
         return False
-    return not _bill(connection, config, transaction, session, partner_id, (place, offered), margin_ms, now_ms)
+    return not _bill(connection, config, transaction, session, partner_id, where, margin_ms, now_ms)
 
 
 def _driver(token: CdrToken) -> str:
@@ -171,19 +170,36 @@ def _running(transaction: Transaction) -> tuple[CdrPeriod, ...]:
     return (CdrPeriod(start_date_time=wire.moment(transaction.started_ms), dimensions=tuple(dimensions)),)
 
 
-def _place_of(connection: Connection, transaction: Transaction) -> tuple[OfferedLocation, OfferedEvse] | None:
+class _Where(msgspec.Struct, frozen=True):
+    """An EVSE, and its place, as they were when a session began there: CDRs have them so (CDRs, 10.3.1)."""
+
+    place: OfferedLocation
+    evse: OfferedEvse
+
+
+def _where(
+    connection: Connection, transaction: Transaction, known: rows.Kept | None, before: OcpiSession | None
+) -> _Where | None:
+    if known is not None and known.detail:
+        then = typed_json.decode(known.detail, _Where)
+        if then.evse.evse == (transaction.evse_id or 1):  # else the station had not said which one it is
+            return then
+    now = _place_of(connection, transaction)
+    return now if now is not None or before is None else _place_then(connection, transaction, before)
+
+
+def _place_of(connection: Connection, transaction: Transaction) -> _Where | None:
     for kept in rows.objects_about(connection, "", "evses", transaction.station_id):
         if kept.state == str(transaction.evse_id or 1):
             place = place_of(connection, kept.alias)
             if place is not None:
-                return place, typed_json.decode(kept.document, OfferedEvse)
+                evse = typed_json.decode(kept.document, OfferedEvse)
+                return _Where(msgspec.structs.replace(place, evses=()), evse)
     return None
 
 
-def _place_then(
-    connection: Connection, transaction: Transaction, session: OcpiSession
-) -> tuple[OfferedLocation, OfferedEvse] | None:
-    """Return the place of a session whose EVSE is offered no more, as partners have seen it."""
+def _place_then(connection: Connection, transaction: Transaction, session: OcpiSession) -> _Where | None:
+    """Return the place of an earlier program's session whose EVSE is offered no more, as partners have seen it."""
     kept = rows.find_object(connection, "", "locations", session.location_id)
     seen = None if kept is None else typed_json.decode(kept.document, OcpiLocation)
     evse = None if seen is None else next((each for each in seen.evses if each.uid == session.evse_uid), None)
@@ -201,10 +217,10 @@ def _place_then(
         country=seen.country, latitude=seen.coordinates.latitude, longitude=seen.coordinates.longitude,
         time_zone=seen.time_zone,
     )  # fmt: skip
-    return place, OfferedEvse(
+    return _Where(place, OfferedEvse(
         station_id=transaction.station_id, evse=transaction.evse_id or 1, uid=evse.uid, evse_id=evse.evse_id or "",
         connectors=tuple(connectors),
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _connector(transaction: Transaction, offered: OfferedEvse) -> OfferedConnector:
@@ -217,7 +233,7 @@ def _connector(transaction: Transaction, offered: OfferedEvse) -> OfferedConnect
 
 def _bill(
     connection: Connection, config: CsmsConfig, transaction: Transaction, session: OcpiSession, partner_id: str,
-    where: tuple[OfferedLocation, OfferedEvse], margin_ms: int, now_ms: int,
+    where: _Where, margin_ms: int, now_ms: int,
 ) -> bool:  # fmt: skip
     """Make the CDR of a session that has ended, if it is booked; what differs from an earlier one is corrected, and
     what was rejected since is taken back."""
@@ -241,7 +257,7 @@ def _bill(
         whole = _by_plan(connection, config, transaction, session, where, cost, name, now_ms)
     known = rows.find_partner(connection, partner_id)
     negative = known is None or known.partner.negative_energy
-    made = [] if whole is None else [whole] if negative else split_of(whole, where[0].time_zone)
+    made = [] if whole is None else [whole] if negative else split_of(whole, where.place.time_zone)
     if last is not None:
         credited = credits_in(earlier, last)
         if _sums((last, *credited)) == _sums(made):
@@ -287,7 +303,7 @@ def _journal_of(
 
 def _by_offers(
     connection: Connection, config: CsmsConfig, transaction: Transaction, session: OcpiSession,
-    where: tuple[OfferedLocation, OfferedEvse], journal: tuple[str, list[bytes]], name: str, now_ms: int,
+    where: _Where, journal: tuple[str, list[bytes]], name: str, now_ms: int,
 ) -> OcpiCdr | None:  # fmt: skip
     """Return the CDR of a settled session, in both directions as its vehicle signed; None if it had no prices."""
     if not journal[1]:
@@ -296,7 +312,7 @@ def _by_offers(
     settlement = settle(entries, name=journal[0])
     if all(each.currency == NO_CURRENCY for each in settlement.totals):
         return None
-    location = _location(transaction, *where)
+    location = _location(transaction, where)
     receipt = records.journal_receipt(connection, transaction.station_id, journal[0])
     taxation = taxation_of(receipt, config.taxation.at(transaction.station_id))
     facts = Facts(
@@ -322,7 +338,8 @@ def _price(excl: int, incl: int, currency: str, percent: Decimal | None = None) 
     return OcpiPrice(before_taxes=net, taxes=tax)
 
 
-def _location(transaction: Transaction, place: OfferedLocation, offered: OfferedEvse) -> CdrLocation:
+def _location(transaction: Transaction, where: _Where) -> CdrLocation:
+    place, offered = where.place, where.evse
     connector = _connector(transaction, offered)
     return CdrLocation(
         id=place.id, name=place.name, address=place.address, city=place.city, postal_code=place.postal_code,
@@ -335,7 +352,7 @@ def _location(transaction: Transaction, place: OfferedLocation, offered: Offered
 
 def _by_plan(
     connection: Connection, config: CsmsConfig, transaction: Transaction, session: OcpiSession,
-    where: tuple[OfferedLocation, OfferedEvse], cost: Mapping[str, object] | None, name: str, now_ms: int,
+    where: _Where, cost: Mapping[str, object] | None, name: str, now_ms: int,
 ) -> OcpiCdr:  # fmt: skip
     """Return the CDR of a transaction by its price plan."""
     roaming = config.roaming
@@ -355,7 +372,7 @@ def _by_plan(
         price_plan, own = plan(connection, plan_id), tariff_id(plan_id)
         said, why = tuple[OcpiTariff, ...](), f"plan {plan_id} is not stored here"
         if price_plan is not None:
-            said, why = tariffs_at(roaming, price_plan, where[0].time_zone, now_ms)
+            said, why = tariffs_at(roaming, price_plan, where.place.time_zone, now_ms)
             said = tuple(_as_published(connection, each) for each in said)
         if why:  # its partner could not find out why it costs that much
             unsaid.append(f"{why}. Billed without taxes: {_lines_of(bill, plan_id)}")
@@ -385,7 +402,7 @@ def _by_plan(
         start_date_time=min([session.start_date_time, *(each.start_date_time for each in periods)]),
         end_date_time=wire.moment(end_ms), session_id=session.id,
         cdr_token=session.cdr_token, auth_method=session.auth_method,
-        authorization_reference=session.authorization_reference, cdr_location=_location(transaction, *where),
+        authorization_reference=session.authorization_reference, cdr_location=_location(transaction, where),
         currency=currency, tariffs=tuple(each for each in found.values() if each.id in used),
         charging_periods=tuple(periods), signed_data=_signed_data(connection, transaction),
         total_cost=_price(bill.excl_tax, bill.incl_tax, currency), total_fixed_cost=costs("fixed"),
@@ -396,7 +413,7 @@ def _by_plan(
         remark="; ".join(unsaid)[:255] or None,
     )  # fmt: skip
     ours = cost is None or cost["source"] == "csms"
-    if (ours and not unsaid) or not judge_price(made, {}, where[0].time_zone):
+    if (ours and not unsaid) or not judge_price(made, {}, where.place.time_zone):
         return made
     return _without(made, names.values() if ours else found)
 

@@ -33,8 +33,8 @@ roaming_objects: Final = Table(
     # own sessions and CDRs: the driver's party; of a command for a driver: whether it has its result
     Column("alias", String(64), nullable=False),
     Column("document", Text, nullable=False),
-    # of a CDR: findings; of a command: its node; of an EVSE: why partners see no price; of a partner's tariff: since
-    # when its prices are in force, UTC ms
+    # of a CDR: findings; of an own session: its place at its start; of a command: its node; of an EVSE: why partners
+    # see no price; of a partner's tariff: since when its prices are in force, UTC ms
     Column("detail", Text, nullable=False),
     Index(None, "owner", "module", "updated_ms", "object_id", "audience"),  # pages are also counted by it
     # by three columns: SQLite takes the primary key, and all objects of a module, before an index of two

@@ -973,9 +973,9 @@ async def test_nothing_is_open_unless_the_operator_says_so(roaming: Roaming) -> 
     assert (await roaming.ask("GET", "/ocpi/open/datex/table", role=None)).status == 401
 
 
-@pytest.mark.parametrize("change", ["withdrawn", "another station"])
-async def test_a_session_is_billed_though_its_place_is_offered_no_more(roaming: Roaming, change: str) -> None:
-    """The site closes, or its charger is exchanged, before the last events have come."""
+@pytest.mark.parametrize("change", ["withdrawn", "exchanged", "renamed", "moved"])
+async def test_a_session_is_billed_at_its_place_as_that_was_when_it_began(roaming: Roaming, change: str) -> None:
+    """The site closes or changes its name, or its charger is exchanged or moves, before the last events have come."""
     await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
     await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": "ALWAYS"})
     station = await roaming.backend.booted()
@@ -984,6 +984,10 @@ async def test_a_session_is_billed_though_its_place_is_offered_no_more(roaming: 
     await roaming.partner.sent("PUT", "/sessions/DE/CPO/")
     if change == "withdrawn":
         await roaming.ask("DELETE", "/roaming/locations/Depot")
+    elif change == "renamed":
+        await roaming.ask("PUT", "/roaming/locations/Depot", {**LOCATION, "city": "Potsdam"})
+    elif change == "moved":
+        await roaming.ask("PUT", "/roaming/locations/Yard", {**LOCATION, "id": "Yard"})
     else:
         (evse,) = LOCATION["evses"]
         await roaming.ask("PUT", "/roaming/locations/Depot", {**LOCATION, "evses": [{**evse, "station_id": "CS-2"}]})
