@@ -14,7 +14,7 @@ import msgspec
 
 from v2g.errors import TlsError
 from v2g.io.network import plain_tcp
-from v2g.io.network.plain_tcp import start_server
+from v2g.io.network.plain_tcp import port_of, start_server
 from v2g.io.network.sdp import SdpServer, link_local_address
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.runner import Runner
@@ -334,7 +334,7 @@ class EvccTester:
         """Listen without TLS; yield the port."""
         server = await start_server(handler, self._host(), 0)
         try:
-            yield int(server.sockets[0].getsockname()[1])
+            yield port_of(server)
         finally:
             server.close()
             await server.wait_closed()

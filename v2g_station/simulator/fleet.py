@@ -20,7 +20,7 @@ from msgspec import Meta
 from v2g.energy.frequency_trace import load_grid_trace
 from v2g.energy.settlement.ocmf import Assignment, MeterIdentity, Reading, Transaction, sign_readings
 from v2g.errors import CertificateError, KeyAccessError
-from v2g.io.network.plain_tcp import start_server
+from v2g.io.network.plain_tcp import port_of, start_server
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.supervision import cancel_tasks, spawn, wait_at_most
 from v2g.iso15118.engine.session import Fact
@@ -665,7 +665,7 @@ class StationControl:
     async def listen(self, port: int) -> int:
         """Listen at 127.0.0.1; return the port, which is chosen for 0. Raises OSError."""
         self._server = await start_server(self._serve, "127.0.0.1", port, limit=MOST_LINE)
-        return int(self._server.sockets[0].getsockname()[1])
+        return port_of(self._server)
 
     async def close(self) -> None:
         """Stop listening, and end all connections."""

@@ -48,7 +48,7 @@ class Line:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **config: Any) -> None:
         monkeypatch.setattr(asyncio, "open_connection", self._connect)
-        monkeypatch.setattr("v2g.io.hardware.zvt_terminal.start_server", self._listen)
+        monkeypatch.setattr("v2g.io.hardware.zvt_terminal.listen", self._listen)
         self.loop = asyncio.get_running_loop()
         self.serves: Callable[[Any, Any], Coroutine[Any, Any, None]] | None = None
         self.listens: list[tuple[str, int]] = []
@@ -90,7 +90,7 @@ class Line:
         self.tasks.append(self.loop.create_task(self.serves(terminal.reader, terminal)))
         return till
 
-    async def _listen(self, serve: Any, host: str, port: int) -> Any:
+    async def _listen(self, _protocol: str, serve: Any, host: str, port: int) -> Any:
         self.serves = serve
         self.listens.append((host, port))
         return self

@@ -26,7 +26,7 @@ from v2g.eebus.ship import ShipConnection
 from v2g.eebus.spine import DISCOVERY_S, Moment, PeerLink, SpineDevice
 from v2g.errors import CodecError, TlsError, TransportError
 from v2g.io.eebus.files import NodeKey, SeenPeer
-from v2g.io.network.plain_tcp import start_server
+from v2g.io.network.plain_tcp import listen, port_of
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import Supervisor, cancel_tasks, child, spawn, wait_at_most
 from v2g.io.tls.endpoint import TlsChannel
@@ -104,18 +104,11 @@ class EebusNode:
     @property
     def port(self) -> int:
         """The TCP port."""
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
+        return port_of(self._server)
 
     async def open(self, host: str, port: int) -> None:
         """Listen. Raises TransportError."""
-        try:
-            self._server = await start_server(self._accept, host, port)
-        except OSError as error:
-            raise TransportError(
-                f"EEBUS at {host}, port {port}: {error.strerror or error}",
-                hint="host must be an address of this machine",
-            ) from None
+        self._server = await listen("EEBUS", self._accept, host, port)
         self._supervisor.keep("eebus", self._keep)
 
     async def close(self) -> None:

@@ -5,12 +5,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from v2g.errors import FrameError, TransportError
+from v2g.errors import FrameError
 from v2g.hardware.energy_manager.commands import ManagedStation, Refused, Take
 from v2g.hardware.energy_manager.modbus_server import ModbusConversation, ModbusRefused, Table
 from v2g.hardware.energy_manager.registers import EnergyRegisters
 from v2g.io.hardware.energy_config import EnergyModbusConfig
-from v2g.io.network.plain_tcp import start_server
+from v2g.io.network.plain_tcp import listen, port_of
 
 MOST_CONNECTIONS: Final = 8
 """Limit of connections: beyond it one without a request for `QUIET_S` is closed; if there is none, the new one."""
@@ -43,18 +43,12 @@ class ModbusEnergyManager:
     @property
     def port(self) -> int:
         """Its address."""
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
+        return port_of(self._server)
 
     async def open(self) -> None:
         host, port = self._config.host, self._config.port
-        try:
-            self._server = await start_server(self._serve, host, port)
-        except OSError as error:
-            raise TransportError(
-                f"Modbus TCP at {host}, port {port}: {error.strerror or error}",
-                hint="host must be an address of this machine; ports below 1024 need the right to use them",
-            ) from None
+        hint = "host must be an address of this machine; ports below 1024 need the right to use them"
+        self._server = await listen("Modbus TCP", self._serve, host, port, hint=hint)
 
     @property
     def kept(self) -> str:

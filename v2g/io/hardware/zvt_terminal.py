@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from v2g.errors import FrameError, TransportError
+from v2g.errors import FrameError
 from v2g.hardware.zvt.terminal_sim import Card, SimulatedZvtTerminal
 from v2g.hardware.zvt.till import JobEnded, RegisterJob, Till, TillConfig, TillJob
 from v2g.io.hardware.zvt_config import ZvtConfig
-from v2g.io.network.plain_tcp import start_server
+from v2g.io.network.plain_tcp import listen, port_of
 from v2g.io.runtime.clock import Clock
 
 CONNECT_S: Final = 5.0
@@ -111,15 +111,11 @@ class ZvtSimulator:
     @property
     def port(self) -> int:
         """Its address."""
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
+        return port_of(self._server)
 
     async def open(self) -> None:
         """Listen. Raises TransportError."""
-        try:
-            self._server = await start_server(self._serve, self._host, self._port)
-        except OSError as error:
-            raise TransportError(f"ZVT at {self._host}, port {self._port}: {error.strerror or error}") from None
+        self._server = await listen("ZVT", self._serve, self._host, self._port)
 
     async def close(self) -> None:
         """End."""

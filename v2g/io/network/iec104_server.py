@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Collection
 from typing import Final
 
-from v2g.errors import FrameError, TransportError
+from v2g.errors import FrameError
 from v2g.iec60870.outstation import Outstation
-from v2g.io.network.plain_tcp import start_server
+from v2g.io.network.plain_tcp import listen, port_of
 
 MOST_CONNECTIONS: Final = 8
 """Further ones are closed at once."""
@@ -42,18 +42,11 @@ class Iec104Server:
     @property
     def port(self) -> int:
         """Where it listens."""
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
+        return port_of(self._server)
 
     async def open(self, host: str, port: int) -> None:
         """Listen. Raises TransportError."""
-        try:
-            self._server = await start_server(self._serve, host, port, tls=self._context)
-        except OSError as error:
-            raise TransportError(
-                f"IEC 60870-5-104 at {host}, port {port}: {error.strerror or error}",
-                hint="host must be an address of this machine, and the port be free",
-            ) from None
+        self._server = await listen("IEC 60870-5-104", self._serve, host, port, tls=self._context)
 
     async def close(self) -> None:
         """Close all connections."""

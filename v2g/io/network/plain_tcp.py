@@ -44,6 +44,28 @@ async def start_server(
     return server
 
 
+async def listen(
+    protocol: str,
+    accept: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None],
+    host: str,
+    port: int,
+    *,
+    tls: ssl.SSLContext | None = None,
+    hint: str = "host must be an address of this machine, and the port be free",
+) -> asyncio.Server:
+    """Do as `start_server`. Raises TransportError with the name of the protocol."""
+    try:
+        return await start_server(accept, host, port, tls=tls)
+    except OSError as error:
+        raise TransportError(f"{protocol} at {host}, port {port}: {error.strerror or error}", hint=hint) from None
+
+
+def port_of(server: asyncio.Server | None) -> int:
+    """Return the TCP port of a server that listens."""
+    assert server is not None
+    return int(server.sockets[0].getsockname()[1])
+
+
 MAX_CONNECTIONS: Final = 8
 """Limit of connections; further ones are closed at once. A charger serves one vehicle at each EVSE."""
 
@@ -142,8 +164,7 @@ class PlainServer:
     @property
     def port(self) -> int:
         """The TCP port."""
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
+        return port_of(self._server)
 
     async def listen(self, host: str, ports: range) -> None:
         """Bind the first free port of `ports`, from a random one on. Raises TransportError."""

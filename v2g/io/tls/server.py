@@ -11,7 +11,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from v2g.errors import TlsError, TransportError, V2GError
-from v2g.io.network.plain_tcp import start_server
+from v2g.io.network.plain_tcp import port_of, start_server
 from v2g.io.runtime.disk import Turnstile
 from v2g.io.runtime.supervision import cancel_tasks, spawn
 from v2g.io.tls.endpoint import Endpoint, TlsChannel, open_channel, record_channel
@@ -96,8 +96,7 @@ class TlsServer:
     @property
     def port(self) -> int:
         """The TCP port."""
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
+        return port_of(self._server)
 
     async def close(self) -> None:
         """Stop listening and end all connections."""
