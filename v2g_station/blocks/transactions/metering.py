@@ -1,6 +1,7 @@
 """Meter readings: sampled in transactions, clock-aligned, on demand (functional block J)."""
 
 from collections.abc import Callable
+from functools import partial
 
 from v2g.ocpp.messages.base import EVSE
 from v2g.ocpp.messages.metering import MeterValuesRequest, ReadingContext
@@ -21,8 +22,21 @@ class Metering(FunctionalBlock):
         after["sampleddatactrlr.txendedinterval"] = lambda _: self._again()
         after["aligneddatactrlr.interval"] = lambda _: self.align()
         after["aligneddatactrlr.txendedinterval"] = lambda _: self.align()
+        for number in self._evses:
+            for way in ("import", "export"):
+                name = f"fiscalmetering#{number}.energy{way}"
+                self._k.model.live[f"{name}register"] = partial(self._energy, number, f"{way}_mwh")
+                self._k.model.live[name] = partial(self._energy, number, f"{way}_mwh", transaction=True)
         self._sessions.on_started(self._started)
         self._k.on_clock_set.append(lambda _: self.align())
+
+    def _energy(self, number: int, register: str, *, transaction: bool = False) -> str:
+        """Return what a register shows, Wh, or what of it is of the transaction; empty if the meter does not answer."""
+        sample, record = self._read(number), self._evses[number].record
+        begin = sample if record is None or record.begin is None else record.begin
+        if sample is None or begin is None:
+            return ""
+        return str((getattr(sample, register) - (getattr(begin, register) if transaction else 0)) / 1000)
 
     # -- in transactions
 

@@ -141,6 +141,25 @@ def test_clock_aligned_values_for_the_end_are_collected_beside_those_in_between(
     assert len([each for each in found.all("TransactionEvent") if each["triggerReason"] == "MeterValueClock"]) == 5
 
 
+def test_the_fiscal_meter_can_be_read_as_a_variable() -> None:
+    """FiscalMetering of part 2, appendix 3."""
+    found = Bench()
+
+    def energies() -> list[str]:
+        names = ("EnergyImportRegister", "EnergyImport", "EnergyExportRegister", "EnergyExport")
+        component = {"name": "FiscalMetering", "evse": {"id": 1}}
+        data = [{"component": component, "variable": {"name": each}} for each in names]
+        return [each["attributeValue"] for each in found.ask("GetVariables", getVariableData=data)["getVariableResult"]]
+
+    assert energies() == ["1000.0", "0.0", "0.0", "0.0"]
+    found.plug()
+    found.present()
+    found.flow(wh=2500)
+    assert energies() == ["3500.0", "2500.0", "0.0", "0.0"]
+    found.metered = False
+    assert energies() == ["", "", "", ""]
+
+
 def test_a_new_interval_counts_at_once() -> None:
     found = charging(variables={"SampledDataCtrlr.TxUpdatedInterval": "0"})
     found.clear()
