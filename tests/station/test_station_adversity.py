@@ -14,10 +14,12 @@ from tests.station.profiles import limit, put
 from tests.station.tariffs import assigned, station, tariff
 from v2g.errors import TimeoutExpired
 from v2g.ocpp.messages.availability import HeartbeatRequest, HeartbeatResponse
+from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g_station.blocks.connection.outbox import QueuedMessage
 from v2g_station.blocks.evse import ContractPresented
 from v2g_station.blocks.security.certificates import ContractRequest
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
+from v2g_station.blocks.transaction_limits import DriverLimit
 
 STEPS = (
     "plug", "unplug", "present", "flow", "suspend", "drop", "back", "wait", "long", "power", "update", "silent",
@@ -310,6 +312,30 @@ def test_a_vehicle_that_cannot_make_up_its_mind_does_not_fill_the_memory() -> No
     assert [reported[0]["eventType"], reported[-1]["eventType"]] == ["Started", "Ended"]
     numbers = [event["seqNo"] for event in reported]
     assert numbers == sorted(set(numbers))
+
+
+def test_limits_of_a_transaction_are_reported_however_long_the_back_end_is_away() -> None:
+    """E12.FR.04: only other updates are dropped."""
+    found = Bench("2.1", evses=(SOCKET,), max_events=20)
+    found.plug()
+    found.present()
+    found.flow("Charging")
+    found.drop()
+    found.fact(DriverLimit(evse_id=1, limit=TransactionLimit(max_energy=1000.0)))
+    for _ in range(100):
+        found.flow("SuspendedEV")
+        found.flow("Charging")
+    found.flow(wh=2000)
+    found.flow("SuspendedEV")
+    found.wait(30)
+    for _ in range(100):
+        found.flow("Charging")
+        found.flow("SuspendedEV")
+    found.unplug()
+    found.back()
+    found.wait(60)
+    triggers = [each["triggerReason"] for each in found.all("TransactionEvent")]
+    assert {"LimitSet", "EnergyLimitReached"} <= set(triggers)
 
 
 @pytest.mark.requirement("R133")

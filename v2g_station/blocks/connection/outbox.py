@@ -26,6 +26,11 @@ from v2g_station.kernel.kernel import Answer, Kernel, is_refused, is_unreachable
 MAX_EVENTS: Final = 20_000
 """Maximum number of queued messages: two EVSEs reporting every minute for a week."""
 
+_LIMITS: Final = frozenset(
+    {"LimitSet", "CostLimitReached", "EnergyLimitReached", "TimeLimitReached", "SoCLimitReached"}
+)
+"""Triggers of events that are not dropped (E12.FR.04)."""
+
 MAX_REFUSED: Final = 1000
 SAVE_ATTEMPTS: Final = 3
 """Attempts to save a message before it is sent without."""
@@ -36,7 +41,7 @@ OTHER_ATTEMPTS: Final = 3
 
 class QueuedMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A queued message. `group` is its transaction; `spare` marks a reading, which may be dropped, `updated` an event
-    that neither begins nor ends a transaction."""
+    that neither begins nor ends a transaction, nor is about its limits."""
 
     action: str
     body: bytes
@@ -90,7 +95,8 @@ class CsmsOutbox:
         key = f"{self._next:012d}"
         self._next += 1
         body = msgspec.json.encode(request)
-        updated = isinstance(request, TransactionEventRequest) and request.event_type == "Updated"
+        event = isinstance(request, TransactionEventRequest)
+        updated = event and request.event_type == "Updated" and request.trigger_reason not in _LIMITS
         entry = QueuedMessage(action=action_of(request), body=body, group=group, spare=spare, updated=updated)
         self._entries[key] = entry
         self._k.keep("outbox", key, entry)
