@@ -268,14 +268,15 @@ def earliest_ms(
 
     `booted_ms`: when its station last booted; `away_ms`: when it was last heard before it was offline; `known_ms`: when
     it was first seen at all. An `offline` event is of the time without a connection, any other one of just now.
-    `waited_ms`: by so much longer than usual its station may have had to wait, for this back end.
+    `waited_ms`: by so much longer than usual its station may have had to wait, for this back end. A time after the
+    receipt is of before this back end's clock was set back, and says nothing.
     """
     apart_ms = CLOCK_MS + waited_ms
     if offline:
         known = known_ms if away_ms is None else away_ms
-        return None if known is None else known - apart_ms
+        return None if known is None or known > received_ms else known - apart_ms
     late_ms = received_ms - LATE_MS - waited_ms
-    return late_ms if booted_ms is None else max(late_ms, booted_ms - apart_ms)
+    return late_ms if booted_ms is None or booted_ms > received_ms else max(late_ms, booted_ms - apart_ms)
 
 
 def judge_usage(

@@ -901,3 +901,21 @@ async def test_registers_count_on_from_an_exchanged_meter(station: Station) -> N
     station.id, station.seq_no = "tx-second", -1
     await station.runs(700, 900, 1_700)
     assert await station.csms.services.store.run(held.find, station.point.id, "tx-second") is None
+
+
+@pytest.mark.parametrize("offline", [False, True])
+async def test_what_happens_after_the_back_ends_clock_is_set_back_is_exact(csms: Backend, offline: bool) -> None:
+    """Its own times of before are of later than now, and say nothing."""
+    station = Station(csms, await csms.booted())
+    csms.clock.advance(-3600)
+    if offline:
+        await csms.leave(station.point)
+        csms.clock.advance(1800)
+        station.point = await csms.join()
+    began_ms = csms.clock.utc_ms() - 1_500_000
+    for kind, value, minute in (("Started", 1000, 0), ("Updated", 2000, 10), ("Ended", 3000, 20)):
+        context = {"Started": "Transaction.Begin", "Ended": "Transaction.End"}.get(kind, "Sample.Periodic")
+        more: dict[str, Any] = {"offline": True, "at_ms": began_ms + minute * 60_000} if offline else {}
+        csms.clock.advance(0 if offline else 600)
+        await station.event(kind, wh(value, context), **more)
+    await station.is_exact(2, 1)
