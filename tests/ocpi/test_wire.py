@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 from tests.together import together
 from v2g.errors import OcpiError
 from v2g.ocpi import wire
-from v2g.ocpi.objects import CdrLocation, CdrPeriod, OcpiConnector, OcpiLocation, OcpiPrice, OcpiToken, PriceBound
+from v2g.ocpi.objects import (
+    CdrLocation,
+    CdrPeriod,
+    OcpiConnector,
+    OcpiLocation,
+    OcpiPrice,
+    OcpiProfile,
+    OcpiTariff,
+    OcpiToken,
+    PriceBound,
+    TariffRestrictions,
+)
 
 pytestmark = pytest.mark.requirement("R202")
 
@@ -59,6 +70,19 @@ def test_names_of_sockets_that_have_small_letters_are_read_as_they_are() -> None
     found = wire.read(connector, OcpiConnector)
     assert (found.id, found.standard, found.format) == ("1", "IEC_60309_2_three_32", "SOCKET")
     assert wire.read({**connector, "standard": "iec_62196_t2"}, OcpiConnector).standard == "IEC_62196_T2"
+
+
+def test_currencies_and_units_in_small_letters_are_read() -> None:
+    tariff = {
+        "country_code": "nl", "party_id": "tnm", "id": "1", "currency": "eur", "last_updated": "2026-01-01T00:00:00Z",
+        "elements": [{"price_components": [{"type": "energy", "price": 1, "step_size": 1}],
+                      "restrictions": {"day_of_week": ["monday"]}}],
+    }  # fmt: skip
+    found = wire.read(tariff, OcpiTariff)
+    assert (found.currency, found.elements[0].price_components[0].type) == ("EUR", "ENERGY")
+    assert found.elements[0].restrictions == TariffRestrictions(day_of_week=("MONDAY",))
+    profile = {"charging_rate_unit": "w", "charging_profile_period": []}
+    assert wire.read(profile, OcpiProfile).charging_rate_unit == "W"
 
 
 def test_readers_are_tolerant() -> None:

@@ -91,7 +91,7 @@ def read(value: object, kind: type[T]) -> T:
 
 def _meant(value: object, hint: object) -> object:
     """Return a value of a field of this type as what its partner means by it: numbers for texts, parts of an A, enums
-    in small letters, empty texts for what is left out, and no description that cannot be read."""
+    and currencies in small letters, empty texts for what is left out, and no description that cannot be read."""
     parts = list(typed_json.parts(hint))
     struct = next(typed_json.structs_in(hint), None)
     match value:
@@ -108,8 +108,8 @@ def _meant(value: object, hint: object) -> object:
             return found
         case list() if OpenEnum in parts:
             return [each.upper() if isinstance(each, str) else each for each in value]
-        case str() if OpenEnum in parts:
-            return value if _reads(value, hint) else value.upper()
+        case str() if not _reads(value, hint) and _reads(value.upper(), hint):
+            return value.upper()
         case str() if datetime in parts:
             return value.strip().replace(",", ".")
         case int() | Decimal() if str in parts and not isinstance(value, bool):
