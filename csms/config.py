@@ -402,6 +402,8 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"log_level": "log.level", "accept_unknown": "unknown_stations"}
+
     data_dir: Path
     """Folder of database and keys, mode 0700, created when missing."""
     store_key: Path | None = None

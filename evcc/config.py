@@ -5,11 +5,11 @@ Relative paths are relative to the file's own folder.
 
 import math
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -149,6 +149,8 @@ class ChainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The vehicle's TLS credentials and trust anchors."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"require_ocsp": "revocation"}
 
     chain: Path
     """Vehicle certificate and its sub-CAs, PEM."""

@@ -1,9 +1,9 @@
 """Configuration of the telemetry gateway."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -63,6 +63,8 @@ class CanSource(CanConfig, frozen=True, forbid_unknown_fields=True):
 
 class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The configuration of `v2g telemetry --config FILE`."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"topic": "prefix", "min_interval": "rates"}
 
     ev: Annotated[Pseudonym, Meta(description="pseudonym of the vehicle (never its VIN): CN of its certificate")]
     outbox: Annotated[Path, Meta(description="SQLite file with the records that the back end has not stored yet")]

@@ -78,8 +78,14 @@ def hardware_flaws(config: HardwareConfig, path: tuple[str, ...]) -> Iterator[Fl
                 yield (*path, name), f"is ignored while {kind} is {chosen[kind]!r}", f'{kind} = "{name}" uses it'
     for name in config.drivers:
         if bench or not any(each == name and not _has_own_table(kind, each) for kind, each in chosen.items()):
-            fitting = [kind for kind in POWER_KINDS if any((kind, name) == (e.kind, e.name) for e in installed())]
-            yield (*path, "drivers", name), "is ignored", f'{", ".join(fitting or POWER_KINDS)} = "{name}" would use it'
+            kinds = [each.kind for each in installed() if each.name == name]
+            fitting = [kind for kind in POWER_KINDS if kind in kinds] or ([] if kinds else POWER_KINDS)
+            hint = f'{", ".join(fitting)} = "{name}" would use it'
+            yield (
+                (*path, "drivers", name),
+                "is ignored",
+                hint if fitting else f"keys of a {kinds[0]} are in its settings",
+            )
     for option, part in (("grid", config.meter), ("phase_switch", config.pilot)):
         used = config.kind == "ac" and not bench and part == "simulated"
         if getattr(config.simulated, option) and not used:

@@ -447,7 +447,15 @@ async def test_an_onboarding_password_is_the_only_one_at_first(backend: Start) -
         assert (await refused(port, NEW, password=PASSWORD))[0] == 401
 
 
-def test_the_former_key_of_listeners_is_refused_with_its_new_name() -> None:
-    with pytest.raises(ConfigError, match=r"c\.toml:1: unknown key 'ocpp\.doors'") as caught:
-        parse_config("[[ocpp.doors]]\nport = 1\nsecurity_profile = 1\n", CsmsConfig, name="c.toml")
-    assert caught.value.hint == "renamed to 'listeners'"
+@pytest.mark.parametrize(
+    ("text", "key", "now"),
+    [
+        ("[[ocpp.doors]]\nport = 1\nsecurity_profile = 1\n", r"ocpp\.doors", "listeners"),
+        ('log_level = "INFO"\n', "log_level", "log.level"),
+        ("accept_unknown = true\n", "accept_unknown", "unknown_stations"),
+    ],
+)
+def test_a_former_key_is_refused_with_its_new_name(text: str, key: str, now: str) -> None:
+    with pytest.raises(ConfigError, match=rf"c\.toml:1: unknown key '{key}'") as caught:
+        parse_config(text, CsmsConfig, name="c.toml")
+    assert caught.value.hint == f"renamed to {now!r}"

@@ -139,6 +139,7 @@ def test_a_driver_is_found_by_its_name_and_kind(acme: Path) -> None:
             'stage = "acme" would use it',
         ),
         ('drivers.board.device = "d"', "drivers.board: is ignored", ""),
+        ('drivers.pn532.device = "d"', "drivers.pn532: is ignored", "keys of a card_reader are in its settings"),
         ('pilot = "board"', "hardware.board: is missing", 'pilot = "board" needs it'),
         ("drivers.acme = 5", "hardware.drivers: Expected a table", ""),
     ],
