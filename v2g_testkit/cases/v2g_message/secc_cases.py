@@ -394,7 +394,10 @@ def _done(row: Row, request: str, words: Words) -> tuple[Ask | Silence, Expect, 
     """Return what is done at the goal, the expected reaction, and its description."""
     answer = f"{request[:-3]}Res"
     if row.template == "silence":
-        within = (0.0, _SEQUENCE_S + _LATE_S) if row.goal is State.SESSION_SETUP else _after(_SEQUENCE_S)
+        # SessionSetup, and in DIN 70121 pre-charge and welding detection (V2G-DC-969, -926), have other limits as well
+        sooner = words.edition == "din" and (row.goal is State.DC_PRE_CHARGE_ONGOING or row.detour is _WELDED)
+        sooner = sooner or row.goal is State.SESSION_SETUP
+        within = (0.0, _SEQUENCE_S + _LATE_S) if sooner else _after(_SEQUENCE_S)
         return Silence(within[1] + 1.0), Expect(within=within), f"the charger closes after {_SEQUENCE_S:g} s"
     if row.template == "sequence":
         other = "Authorization" if row.message == "ServiceDiscovery" else "ServiceDiscovery"
