@@ -357,7 +357,9 @@ class Stopping(AfterPlan, frozen=True):
 
 
 class Stopped(AfterPlan, frozen=True):
-    """No energy flows any more."""
+    """No energy flows any more; `welding` is whether the vehicle has begun to detect welding."""
+
+    welding: bool = False
 
 
 def parametrised_of(stage: Stage) -> "Parametrised | None":

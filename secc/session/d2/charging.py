@@ -59,15 +59,20 @@ def authorize(
 @ISO2_HANDLERS.on_request(common.ChargeParameterDiscoveryReq)
 def charge_parameter_discovery(
     request: common.ChargeParameterDiscoveryReq,
-    stage: stages.Authorized | stages.Awaiting | stages.Charging,
+    stage: stages.Authorized | stages.Awaiting | stages.Charging | stages.Stopped,
     context: RequestContext,
 ) -> Step | Wait:
-    """Store the vehicle's limits, and send the charger's with schedules; also in a renegotiation."""
+    """Store the vehicle's limits, and send the charger's with schedules; also in a renegotiation, and to charge again
+    after a stop of direct current [V2G2-601]."""
+    if isinstance(stage, stages.Stopped) and stage.welding:  # [V2G2-597]
+        raise refuse("FAILED_SequenceError", "charge parameters after the welding detection")
+    if not isinstance(stage, stages.Authorized) and stages.parametrised_of(stage) is None:
+        raise refuse("FAILED_SequenceError", "charge parameters of a vehicle that has stopped before its authorisation")
     mode, parameter = request.requested_energy_transfer_mode, request.ev_charge_parameter
     service = dict(transfer_modes(context.config, context.facts.allowed)).get(mode)
     known = (
         stage.selected.service
-        if isinstance(stage, stages.Charging)
+        if isinstance(stage, stages.Charging | stages.Stopped)
         else context.joined.service
         if context.joined
         else None

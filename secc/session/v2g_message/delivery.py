@@ -124,6 +124,7 @@ def welding_detection(request: "WeldingDetectionReq", stage: stages.Stage, conte
         dc_evse_status=dc_evse_status(Phase.STOPPED, context),
         evse_present_voltage=context.messages.values.voltage(voltage_mv, Rounding.NEAREST),
     )
+    stage = replace(stage, welding=True) if isinstance(stage, stages.Stopped) else stage
     return Step(response, stage, (Observe("stop", "welding_detection", {"voltage_mv": voltage_mv}),))
 
 

@@ -86,14 +86,14 @@ def selected(authorized: stages.Authorized, service: EnergyService, context: Req
     )
 
 
-def authorized_of(stage: stages.Authorized | stages.Awaiting | stages.Charging) -> stages.Authorized:
+def authorized_of(stage: stages.Authorized | stages.Awaiting | stages.AfterPlan) -> stages.Authorized:
     """Return the authorisation."""
     return stage if isinstance(stage, stages.Authorized) else stage.parametrised.selected.authorized
 
 
 def discover(
     parametrised: stages.Parametrised,
-    stage: stages.Authorized | stages.Awaiting | stages.Charging,
+    stage: stages.Authorized | stages.Awaiting | stages.AfterPlan,
     context: RequestContext,
     needs: EvNeeds,
     plan: stages.Plan,

@@ -65,7 +65,7 @@ ROWS: dict[Family, dict[State, set[Any]]] = {
         State.DC_PRE_CHARGE_ONGOING: {"PreChargeReq", START, STOP},
         State.DC_CHARGE_LOOP: {"CurrentDemandReq", STOP, RENEGOTIATE},
         State.DC_METERING_RECEIPT: {"CurrentDemandReq", "MeteringReceiptReq", STOP, RENEGOTIATE},
-        State.DC_WELDING_DETECTION: {"WeldingDetectionReq", TERMINATE, PAUSE},
+        State.DC_WELDING_DETECTION: {"WeldingDetectionReq", "ChargeParameterDiscoveryReq", TERMINATE, PAUSE},
     },
 }
 BEFORE_SETUP = {State.SUPPORTED_APP_PROTOCOL, State.SESSION_SETUP, State.PAUSED, State.ENDED}
@@ -163,8 +163,9 @@ class Model:
             loop: {loop, RENEGOTIATE} | ({"MeteringReceiptReq"} if self.receipt else set()),
             "MeteringReceiptReq": {loop, RENEGOTIATE},
             "Renegotiate": {"ChargeParameterDiscoveryReq"},
-            "Stop": {"WeldingDetectionReq"} if dc else set(),
-            "WeldingDetectionReq": {"WeldingDetectionReq"} if dc else set(),
+            "Stop": {"WeldingDetectionReq", "ChargeParameterDiscoveryReq"} if dc else set(),
+            # after it the charger itself refuses charge parameters [V2G2-597]
+            "WeldingDetectionReq": {"WeldingDetectionReq", "ChargeParameterDiscoveryReq"} if dc else set(),
         }[self.last]
         wanted = {each if isinstance(each, tuple) else (each, asks) for each in plain for asks in _wishes(each)}
         if self.last not in ("", "SupportedAppProtocolReq"):

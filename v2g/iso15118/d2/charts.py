@@ -131,7 +131,11 @@ def _dc() -> Chart:
         **_energy(loop, "CurrentDemandReq", State.DC_METERING_RECEIPT, after),
         # cable check and pre-charge again [V2G2-582]
         State.SCHEDULE_RENEGOTIATION: _parameters(State.SCHEDULE_RENEGOTIATION, State.DC_CABLE_CHECK),
-        State.DC_WELDING_DETECTION: {"WeldingDetectionReq": (_go(after),), **_STOP},  # [V2G2-601], [V2G2-597]
+        State.DC_WELDING_DETECTION: {  # [V2G2-601]; no other parameters once welding is being detected [V2G2-597]
+            "WeldingDetectionReq": (_go(after),),
+            **_parameters(State.CHARGE_PARAMETER_DISCOVERY, State.DC_CABLE_CHECK),
+            **_STOP,
+        },
     }
 
 

@@ -709,6 +709,31 @@ def test_which_chargers_serve_it(changes: dict[str, Any], served: bool) -> None:
     assert Iso2().serves(protocol(ISO2.uri), replace(CONFIG, **changes)) is served
 
 
+@pytest.mark.requirement("R15")
+def test_a_vehicle_may_charge_again_after_a_stop(dc: Iso2Bench) -> None:
+    """V2G2-601: other parameters, and all that follows, in the same session; not after a welding detection, -597."""
+    dc.reach(State.DC_WELDING_DETECTION)
+    tests = len(dc.commands(ports.StartCableCheck))
+    again = dc.parameters(ev_maximum_power_limit=watts(7_000))
+    assert code(dc.send(dc.ask("ChargeParameterDiscoveryReq", ev_charge_parameter=again))) == "OK"
+    assert code(dc.go("CableCheckReq", "PreChargeReq", "PowerDeliveryReq", "CurrentDemandReq")) == "OK"
+    assert len(dc.commands(ports.StartCableCheck)) == tests + 1
+    assert dc.commands(ports.SetOutput)[-1].charge_w == 7_000
+    assert [each.charging_state for each in dc.commands(ports.TransactionUpdated)] == [
+        "Charging", "EVConnected", "Charging",
+    ]  # fmt: skip
+    assert dc.records().count("SessionStarted") == 1
+    dc.go("stop", "WeldingDetectionReq")
+    assert code(dc.go("ChargeParameterDiscoveryReq")) == "FAILED_SequenceError"
+
+
+@pytest.mark.parametrize("state", [State.SERVICE_DISCOVERY, State.AUTHORIZATION])
+def test_an_early_stop_is_no_way_around_the_authorisation(dc: Iso2Bench, state: State) -> None:
+    dc.reach(state).stop()
+    assert dc.session.state is State.DC_WELDING_DETECTION
+    assert code(dc.go("ChargeParameterDiscoveryReq")) == "FAILED_SequenceError"
+
+
 @pytest.mark.parametrize(("how", "reason"), [("Pause", "paused"), ("Terminate", "finished")])
 def test_bytes_after_the_end_change_no_reason(dc: Iso2Bench, how: str, reason: str) -> None:
     """The data link of a paused vehicle is not matched anew because of them."""
