@@ -192,6 +192,9 @@ FAULTS_20: Final[tuple[tuple[Way, str, str, Change, str], ...]] = (
     (DC20, "dynamic", "ServiceDetailRes", without("Pricing"), "without Pricing"),
     (DC20, "dynamic-bpt", "ServiceDetailRes", without("BPTChannel"), "without BPTChannel"),
     (AC20, "dynamic", "ServiceDetailRes", without("EVSENominalVoltage"), "without EVSENominalVoltage"),
+    (DC20, "scheduled", "ServiceDetailRes", parameters(lambda some: [
+        replace(each, int_value=2) if each.name == "MobilityNeedsMode" else each for each in some]),
+     "of ControlMode 1 (Scheduled) with MobilityNeedsMode 2"),
     (DC20, "dynamic", "ServiceDetailRes", parameters(lambda some: [
         cm.Parameter(name=each.name, bool_value=True) if each.name == "Pricing" else each for each in some
     ]), "Pricing not as intValue"),

@@ -127,6 +127,9 @@ def _detail(request: cm.ServiceDetailReq, response: cm.ServiceDetailRes, known: 
             yield f"set {some.parameter_set_id} without {missing}"
         for twice in sorted({each for each in names if names.count(each) > 1}):
             yield f"set {some.parameter_set_id} with {twice} twice"
+        values = {each.name: each.int_value for each in some.parameter}
+        if (values.get("ControlMode"), values.get("MobilityNeedsMode")) == (1, 2):  # [V2G20-2663]
+            yield f"set {some.parameter_set_id} of ControlMode 1 (Scheduled) with MobilityNeedsMode 2"
         for each in some.parameter:
             if each.name in _PARAMETERS and each.int_value not in _PARAMETERS[each.name]:
                 yield f"{each.name} {'not as intValue' if each.int_value is None else each.int_value}"
