@@ -140,50 +140,23 @@ class Balancer:
         chosen: dict[str, int] = {}
 
         async def send(change: Change) -> bool:
-            """Send an EVSE its share, on the chosen phase or on all; return whether it was accepted."""
-            line = chosen.get(change.load)
-            place = places[change.load]
-            phase = None if line is None else line + 1
-            transaction = known[place.id].transaction
-            assert transaction is not None
-            now_ms = self._services.clock.utc_ms()
-            about = (place.evse_id, change.limit, len(place.phases), now_ms, transaction.transaction_id)
-            profile = share_profile(*about, phase_to_use=phase)
-            spread = _spread(place, known[place.id], phase)
-            try:
-                status = await self._charging.share(place.station_id, place.evse_id, profile, phases=spread[1])
-            except (TimeoutExpired, TransportError):
-                if change.limit > given[place.id]:  # it may have accepted it: assume so
-                    save, evse = charging.save_profile, (place.station_id, place.evse_id)
-                    await self._services.store.run(save, *evse, profile, charging.CSO, now_ms)
-                    given[place.id] = change.limit
-                return False
-            except V2GError:
-                return False
-            data: dict[str, Scalar] = {"evse": place.evse_id, "limit_ma": change.limit, "status": status}
-            self._services.report("ocpp", "share", place.station_id, data)
-            if status != "Accepted":
-                return False
-            given[place.id], self._spread[place.id] = change.limit, spread
-            return True
+            name = change.load
+            return await self._send(change, places[name], known[name], chosen.get(name), given)
 
         while True:
             chosen = chosen_phases(site, known)
+            now_ms = self._services.clock.utc_ms()
             loads = [
                 msgspec.structs.replace(load, fixed=given[load.id]) if load.id in kept and load.fixed is None else load
-                for load in loads_of(site, known, given, self._services.clock.utc_ms())
+                for load in loads_of(site, known, given, now_ms)
             ]
-            free = [load.id for load in loads if load.fixed is None]
             wanted = share(site.nodes, loads)
-            lower, raises = changes(
-                {name: given[name] for name in free},
-                {name: wanted[name] for name in free},
-                least_raise=site.least_raise_ma,
-            )
+            free = {load.id: given[load.id] for load in loads if load.fixed is None}
+            lower, raises = changes(free, {name: wanted[name] for name in free}, least_raise=site.least_raise_ma)
             changed = {change.load for change in (*lower, *raises)}
             lower += [
-                Change(name, min(wanted[name], given[name]))
-                for name in free
+                Change(name, min(wanted[name], limit))
+                for name, limit in free.items()
                 if name not in changed
                 and (places[name].station_id in booted or self._knows_another(places[name], known, chosen.get(name)))
             ]
@@ -210,6 +183,30 @@ class Balancer:
         if overload(site.nodes, loads, drawn) is None:
             await self._services[GridShares].site_within(site.id, part_w)
         return given
+
+    async def _send(self, change: Change, place: Place, about: Known, line: int | None, given: dict[str, int]) -> bool:
+        """Send an EVSE its share, on the chosen phase or on all; return whether it was accepted, and is `given` now."""
+        phase = None if line is None else line + 1
+        assert about.transaction is not None
+        now_ms, evse = self._services.clock.utc_ms(), (place.station_id, place.evse_id)
+        shared = (place.evse_id, change.limit, len(place.phases), now_ms, about.transaction.transaction_id)
+        profile = share_profile(*shared, phase_to_use=phase)
+        spread = _spread(place, about, phase)
+        try:
+            status = await self._charging.share(*evse, profile, phases=spread[1])
+        except (TimeoutExpired, TransportError):
+            if change.limit > given[place.id]:  # it may have accepted it: assume so
+                await self._services.store.run(charging.save_profile, *evse, profile, charging.CSO, now_ms)
+                given[place.id] = change.limit
+            return False
+        except V2GError:
+            return False
+        data: dict[str, Scalar] = {"evse": place.evse_id, "limit_ma": change.limit, "status": status}
+        self._services.report("ocpp", "share", place.station_id, data)
+        if status != "Accepted":
+            return False
+        given[place.id], self._spread[place.id] = change.limit, spread
+        return True
 
     def _knows_another(self, place: Place, known: Mapping[str, Known], line: int | None) -> bool:
         """Return whether a station knows its share on another phase, or in W for others than its vehicle uses."""

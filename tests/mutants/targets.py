@@ -1978,12 +1978,12 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "site_state": {
         "Balancer.balance: True -> False #2": _EACH,
         "_spread: 1 -> 2": "a share on a phase of its own says numberPhases 1",
-        "Balancer.balance.send: change.limit > given[place.id] -> change.limit >= given[place.id]": (
+        "Balancer._send: change.limit > given[place.id] -> change.limit >= given[place.id]": (
             "a change is to another value"
         ),
-        "Balancer.balance.send: return False -> return None": _TRUTH,
-        "Balancer.balance.send: return False -> return None #2": _TRUTH,
-        "Balancer.balance.send: return False -> return None #3": _TRUTH,
+        "Balancer._send: return False -> return None": _TRUTH,
+        "Balancer._send: return False -> return None #2": _TRUTH,
+        "Balancer._send: return False -> return None #3": _TRUTH,
     },
     "verify": {
         "_is_host_below: '.' -> '.?'": _HOSTS,
