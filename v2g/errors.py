@@ -384,6 +384,7 @@ _DISK: Final = {
     errno.EROFS: "choose a folder on a file system that can be written",
     errno.EIO: "check the disk",
     errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOTDIR: "a part of the path is a file: name a folder",
     errno.EACCES: "let this user read and write it",
     errno.EPERM: "let this user read and write it",
 }

@@ -58,9 +58,11 @@ def test_a_command_that_fails_says_what_to_do(v2g: Run, monkeypatch: pytest.Monk
     assert "v2g-engine" not in report.splitlines()[0]
 
 
-def test_an_argument_of_another_encoding_or_too_long_for_a_file_is_no_defect(v2g: Run) -> None:
+def test_an_argument_that_no_text_or_file_can_be_is_no_defect(v2g: Run) -> None:
     latin = v2g("csms", "--url", "https://127.0.0.1:1", "station", os.fsdecode(b"Hof S\xfcd"))
     assert (latin.code, latin.errors.splitlines()[0]) == (2, "v2g: 'Hof S\\udcfcd' is not UTF-8")
+    inside = v2g("settle", "key", f"{__file__}/books.key")
+    assert (inside.code, "is a file" in inside.errors) == (8, True)
     long = v2g("conform", "gridcode", "x" * 300)
     assert (long.code, long.errors.splitlines()[-1].strip()) == (8, "choose a shorter name")
 

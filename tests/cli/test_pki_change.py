@@ -165,6 +165,7 @@ def test_a_tree_for_the_peer_is_made_and_exported(v2g: Run, tmp_path: Path, monk
         (("ceremony", "split", "{lab}/secc/leaf.key", "--out", "{tmp}/c"), 2, "is not a root"),
         (("ceremony", "check", "{lab}/index.json"), 4, "not a sealed key"),
         (("serve", "{tmp}"), 2, "holds no PKI"),
+        (("approve", "{tmp}"), 2, "holds no PKI"),
     ],
 )
 def test_mistakes_are_one_line_and_a_code(

@@ -72,7 +72,9 @@ def approve(
     Examples: `v2g pki approve certs/lab`, `v2g pki approve certs/lab secc-0123456789abcdef`
     """
     from pki_tools.est import decide, waiting
+    from pki_tools.index import load_index
 
+    load_index(directory)  # else no request waits in a folder with a wrong name
     if request:
         decide(directory, request, approve=not reject)
         decision = "rejected" if reject else "approved"
