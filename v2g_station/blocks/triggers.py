@@ -61,7 +61,8 @@ class Triggers(FunctionalBlock):
         """Further messages, by name in CustomTriggers (2.1)."""
         self._k.put("CustomizationCtrlr.CustomTriggers", ",".join(self._send_custom))
         self._refuse: dict[str, Callable[[EVSE | None], bool]] = {
-            "BootNotification": lambda _: self._k.registration == "Accepted",  # F06.FR.17
+            # F06.FR.17; back ends of 1.6 ask so what a station is that only connects again
+            "BootNotification": lambda _: self._k.registration == "Accepted" and not self._k.bridged,
             "TransactionEvent": lambda place: not self._with_transaction(place),
             "NotifyChargingLimit": external_limits.none_at,
             "SignV2GCertificate": lambda _: not signing.asks_for("V2GCertificate"),

@@ -326,9 +326,12 @@ def test_a_transaction_ends_before_its_connector_is_unlocked() -> None:
 
 @pytest.mark.parametrize(("connector", "asked"), [(None, 1), (0, 1), (2, 1), (3, 0), (-1, 0)])
 def test_a_trigger_is_of_a_connector_that_is_there(connector: int | None, asked: int) -> None:
-    request = v16.TriggerMessageReq(requested_message="Heartbeat", connector_id=connector)
+    request = v16.TriggerMessageReq(requested_message="MeterValues", connector_id=connector)
     run = down(request, TriggerMessageResponse(status="Accepted"))
     assert (len(run.asked), run.result.status) == (asked, "Accepted" if asked else "Rejected")
+    of_none = v16.TriggerMessageReq(requested_message="Heartbeat", connector_id=connector)
+    run = down(of_none, TriggerMessageResponse(status="Accepted"))
+    assert (len(run.asked), run.result.status) == (1, "Accepted"), "the message is leading"
 
 
 def test_starts_and_reservations_of_the_station_name_no_connector() -> None:

@@ -9,7 +9,7 @@ from v2g import typed_json
 from v2g.errors import OcppError
 from v2g.ocpp.messages import authorization, certificates, firmware, provisioning, remote_control, smart_charging
 from v2g.ocpp.messages.availability import ChangeAvailabilityRequest, ChangeAvailabilityResponse
-from v2g.ocpp.messages.base import EVSE, Component, MessageContent, Variable
+from v2g.ocpp.messages.base import EVSE, Component, Message, MessageContent, Variable
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
 from v2g.ocpp.messages.diagnostics import GetLogRequest, GetLogResponse, LogParameters
@@ -30,7 +30,7 @@ from v2g.ocpp.v16.bridge import Steps, data_in, text_of
 from v2g.ocpp.v16.from_station import COSTS
 from v2g.ocpp.v16.mirror import Mirror, NetworkInUse, NetworkNow, from_back_end
 from v2g.ocpp.v16.plug_and_charge import PLUG_AND_CHARGE, TO_STATION, pass_on
-from v2g.ocpp.v16.to_back_end import report_update
+from v2g.ocpp.v16.to_back_end import report_update, show
 from v2g.ocpp.v16.to_station import EXTENDED, PURPOSES, ROOTS, TRIGGERS
 
 _PURPOSES: Final = {code: purpose for purpose, code in PURPOSES.items()}
@@ -134,13 +134,26 @@ def trigger_extended(mirror: Mirror, request: v16.ExtendedTriggerMessageReq) -> 
 
 
 def _trigger(mirror: Mirror, message: str, connector_id: int | None) -> Steps[v16.TriggerStatus16]:
-    if connector_id is not None and not 0 <= connector_id <= mirror.connectors:
+    """Trigger a message of a connector, of the station (0), or of all of these; others are of none (5.17)."""
+    if message not in ("MeterValues", "StatusNotification"):
+        connector_id = None
+    elif connector_id is not None and not 0 <= connector_id <= mirror.connectors:
         return "Rejected"
+    if message == "StatusNotification" and not connector_id:
+        mirror.told.pop(0, None)
+        if connector_id == 0:
+            mirror.after.append(_show_station(mirror))
+            return "Accepted"
     answer: remote_control.TriggerMessageResponse = yield remote_control.TriggerMessageRequest(
         requested_message=_TRIGGERS.get(message, message),  # type: ignore[arg-type] # the others have the same name
         evse=EVSE(id=connector_id) if connector_id else None,
     )
     return answer.status
+
+
+def _show_station(mirror: Mirror) -> Steps[Message]:
+    yield from show(mirror, 0)
+    return remote_control.TriggerMessageResponse(status="Accepted")
 
 
 # -- authorization and reservations

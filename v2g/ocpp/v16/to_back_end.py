@@ -137,7 +137,7 @@ def event(mirror: Mirror, request: TransactionEventRequest) -> Steps[Transaction
         if values and not said and found.number is not None:
             number = found.number if found.number > 0 else None
             yield v16.MeterValuesReq(connector_id=found.connector_id, transaction_id=number, meter_value=values)
-    yield from _show(mirror, found.connector_id)
+    yield from show(mirror, found.connector_id)
     return answer
 
 
@@ -215,12 +215,12 @@ def status(
     mirror.statuses[request.evse_id, request.connector_id] = request.connector_status
     if request.connector_status in ("Available", "Reserved", "Unavailable"):
         mirror.finishing.discard(request.evse_id)
-    yield from _show(mirror, 0)
-    yield from _show(mirror, request.evse_id, request)
+    yield from show(mirror, 0)
+    yield from show(mirror, request.evse_id, request)
     return availability.StatusNotificationResponse()
 
 
-def _show(mirror: Mirror, connector_id: int, said: availability.StatusNotificationRequest | None = None) -> Steps[None]:
+def show(mirror: Mirror, connector_id: int, said: availability.StatusNotificationRequest | None = None) -> Steps[None]:
     """Report a state if it is `said`, or new."""
     now: v16.ChargePointStatus | None = yield from _status(mirror, connector_id)
     if now is None or (said is None and mirror.told.get(connector_id) == now):
@@ -232,11 +232,17 @@ def _show(mirror: Mirror, connector_id: int, said: availability.StatusNotificati
         status=now,
         timestamp=mirror.now if said is None else said.timestamp,
     )
+    if said is None:
+        mirror.told[connector_id] = now  # others on their way do not say it, too
     try:
         yield request
     except OcppError:
         if said is not None:
             raise
+    except GeneratorExit:  # the connection is lost
+        if said is None:
+            del mirror.told[connector_id]
+        raise
     mirror.told[connector_id] = now
 
 

@@ -95,8 +95,8 @@ class CsmsOutbox:
         key = f"{self._next:012d}"
         self._next += 1
         body = msgspec.json.encode(request)
-        event = isinstance(request, TransactionEventRequest)
-        updated = event and request.event_type == "Updated" and request.trigger_reason not in _LIMITS
+        event = request if isinstance(request, TransactionEventRequest) else None
+        updated = event is not None and event.event_type == "Updated" and event.trigger_reason not in _LIMITS
         entry = QueuedMessage(action=action_of(request), body=body, group=group, spare=spare, updated=updated)
         self._entries[key] = entry
         self._k.keep("outbox", key, entry)

@@ -319,6 +319,31 @@ def test_triggers_reset_and_what_the_station_has_not() -> None:
     assert bench.restarts == 1
 
 
+@pytest.mark.parametrize("action", ["TriggerMessage", "ExtendedTriggerMessage"])
+@pytest.mark.parametrize(("connector", "states"), [(None, [0, 1, 2]), (0, [0]), (2, [2])])
+def test_states_are_triggered_of_the_station_or_of_connectors_or_of_all(
+    action: str, connector: int | None, states: list[int]
+) -> None:
+    """5.17 of OCPP 1.6."""
+    bench = Bench16()
+    bench.clear()
+    place = {} if connector is None else {"connectorId": connector}
+    assert bench.ask(action, requestedMessage="StatusNotification", **place) == {"status": "Accepted"}
+    bench.wait(1)
+    said = [(each["connectorId"], each["status"]) for name, each in bench.unread if name == "StatusNotification"]
+    assert sorted(said) == [(each, "Available") for each in states]
+
+
+def test_a_station_that_is_accepted_says_again_what_it_is() -> None:
+    bench = Bench16()
+    bench.clear()
+    assert bench.ask("TriggerMessage", requestedMessage="BootNotification") == {"status": "Accepted"}
+    bench.expect("BootNotification", chargePointVendor="v2g-engine")
+    bench.present()
+    bench.plug()
+    bench.expect("StartTransaction")
+
+
 def test_a_soft_reset_is_still_told_when_the_end_was_sent_after_the_restart() -> None:
     bench = Bench16()
     bench.change("TransactionMessageAttempts", "9")
