@@ -21,7 +21,7 @@ from v2g.iso15118.engine.session import NO_SESSION
 def on_protocol(
     stage: Negotiating, request: SupportedAppProtocolReq, response: SupportedAppProtocolRes, context: RequestContext
 ) -> stages.Step:
-    """Open the session, or join the paused one."""
+    """Open the session, or join the paused one, if it had these messages."""
     offered = request.app_protocol
     schema_id = response.schema_id
     if schema_id is None and len(offered) == 1:
@@ -29,11 +29,10 @@ def on_protocol(
     family = next((ask.family_of(each) for each in offered if each.schema_id == schema_id), None)
     if family is None:
         return stages.fail(stage, "unknown_schema_id", schema_id=response.schema_id)
+    resume = context.resume
+    before = resume.session_id if resume is not None and resume.choice.family is family else NO_SESSION
     setup = iso.SessionSetupReq(
-        header=msgspec.structs.replace(
-            context.header(), session_id=context.resume.session_id if context.resume else NO_SESSION
-        ),
-        evcc_id=context.config.vehicle.evcc_id,
+        header=msgspec.structs.replace(context.header(), session_id=before), evcc_id=context.config.vehicle.evcc_id
     )
     return stages.Step(stage=stages.SettingUp(), request=setup, family=family)
 
