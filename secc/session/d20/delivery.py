@@ -146,10 +146,12 @@ def tolerance_code(request: PowerDeliveryReq, context: RequestContext) -> Respon
     """
     profile, rules = request.ev_power_profile, context.config.profile
     scheduled = profile.scheduled_evppt_control_mode if profile is not None else None
-    if rules.power_tolerance_w is None or scheduled is None:
+    if scheduled is None:
         return ResponseCode.OK
     if scheduled.power_tolerance_acceptance is PowerToleranceAcceptance.PowerToleranceConfirmed:
-        return ResponseCode.OK_PowerToleranceConfirmed
+        return ResponseCode.OK_PowerToleranceConfirmed  # V2G20-1944: where no band was offered, too
+    if rules.power_tolerance_w is None:
+        return ResponseCode.OK
     if rules.tolerance_required:
         raise refuse(
             ResponseCode.FAILED_PowerToleranceNotConfirmed, "the vehicle has not confirmed the power tolerance"

@@ -441,3 +441,19 @@ def test_the_vehicles_word_on_the_tolerance_decides(make_bench: Make, required: 
     response = bench.send(bench.ask("PowerDeliveryReq", ev_power_profile=profile))
     assert response.response_code.name == code
     assert (bench.session.state is State.AC_CHARGE_LOOP) is not code.startswith("FAILED")
+
+
+@pytest.mark.parametrize(
+    ("word", "code"),
+    [("PowerToleranceConfirmed", "OK_PowerToleranceConfirmed"), ("PowerToleranceNotConfirmed", "OK"), (None, "OK")],
+)
+def test_a_vehicle_may_confirm_a_tolerance_it_was_not_asked_for(make_bench: Make, word: str | None, code: str) -> None:
+    bench = on_ac(make_bench, scheduled=True).reach(State.SCHEDULE_EXCHANGE)
+    bench.go("ScheduleExchangeReq")
+    profile = bench.profile(1, 10_000)
+    acceptance = None if word is None else PowerToleranceAcceptance[word]
+    mode = replace(profile.scheduled_evppt_control_mode, power_tolerance_acceptance=acceptance)
+    profile = replace(profile, scheduled_evppt_control_mode=mode)
+    response = bench.send(bench.ask("PowerDeliveryReq", ev_power_profile=profile))
+    assert response.response_code.name == code  # V2G20-1944
+    assert bench.session.state is State.AC_CHARGE_LOOP
