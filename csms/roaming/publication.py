@@ -69,6 +69,10 @@ class OfferedEvse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Its id (eMI3)."""
     connectors: Annotated[tuple[OfferedConnector, ...], msgspec.Meta(min_length=1, max_length=20)]
     """Its connectors."""
+    capabilities: Annotated[tuple[objects.OpenEnum, ...], msgspec.Meta(max_length=20)] = ()
+    """What it can beside what its station does, such as `CONTACTLESS_CARD_SUPPORT` of a payment terminal."""
+    parking_restrictions: Annotated[tuple[objects.OpenEnum, ...], msgspec.Meta(max_length=10)] = ()
+    """Who may park there, such as `EV_ONLY`."""
 
     @property
     def key(self) -> str:
@@ -96,6 +100,8 @@ class OfferedLocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Whether drivers may see it on maps."""
     opening_times: objects.OpeningTimes | None = None
     """When its EVSEs can be reached."""
+    green_energy: bool | None = None
+    """Whether all of its energy is from renewable sources."""
     help_phone: Annotated[str, msgspec.Meta(pattern=r"^\+[0-9 ]{5,24}\Z", examples=["+49 30 1234567"])] | None = None
     """Whom drivers call; before OCPI 2.3.0 partners do not see it."""
     nuts: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2}[A-Z0-9]\Z", examples=["DE3"])] | None = None
@@ -204,6 +210,7 @@ def publish_location(
         country=place.country, coordinates=objects.OcpiPlace(latitude=place.latitude, longitude=place.longitude),
         evses=(*evses, *gone), operator=objects.BusinessDetails(name=config.name), time_zone=place.time_zone,
         opening_times=place.opening_times, help_phone=place.help_phone, nuts=place.nuts,
+        energy_mix=None if place.green_energy is None else objects.EnergyMix(is_green_energy=place.green_energy),
         parking_spaces=place.parking_spaces, disabled_spaces=place.disabled_spaces, last_updated=updated,
     )  # fmt: skip
     if before is not None and msgspec.structs.replace(found, last_updated=before.last_updated) == before:
@@ -254,7 +261,8 @@ def _evse(
         made.append(kept if same and kept is not None else connector)
     found = objects.OcpiEvse(
         uid=offered.key, evse_id=offered.evse_id, status=status if station_id in connected else "UNKNOWN",
-        capabilities=_CAPABILITIES, connectors=tuple(made), last_updated=updated,
+        capabilities=tuple(dict.fromkeys((*_CAPABILITIES, *offered.capabilities))),
+        parking_restrictions=offered.parking_restrictions, connectors=tuple(made), last_updated=updated,
     )  # fmt: skip
     same = before is not None and msgspec.structs.replace(found, last_updated=before.last_updated) == before
     return before if same and before is not None else found

@@ -61,7 +61,8 @@ TYPES: Final[dict[str, dict[str, str]]] = {
     "AddressLine": {"order!": "Count", "type!": "=street houseNumber generalTextLine", "text!": "Text"},
     "Station": {"idG!": "String", "versionG!": "String", "totalMaximumPower!": "Number",
                 "numberOfRefillPoints!": "Count", "operator": "Organisation", "serviceType[]!": "ServiceType",
-                "refillPoint[]": "RefillPoint"},
+                "refillPoint[]": "RefillPoint",
+                "authenticationAndIdentificationMethods[]": "=apps creditCard debitCard nfc pinpad plc rfid website"},
     "ServiceType": {"serviceType!": "=physicalAttendance unattended"},
     "RefillPoint": {"aegiElectricChargingPoint": "ChargingPoint"},
     "ChargingPoint": {
@@ -83,7 +84,7 @@ TYPES: Final[dict[str, dict[str, str]]] = {
         "otherConnector": "String", "connectorFormat": "=cableMode2 cableMode3 otherCable socket",
         "maxPowerAtSocket!": "Number", "voltage": "Number", "maximumCurrent": "Number",
     },
-    "Energy": {"energyRate[]": "Rate"},
+    "Energy": {"energyRate[]": "Rate", "isGreenEnergy": "Boolean"},
     "Rate": {"idG!": "String", "ratePolicy!": "=contract adHoc", "lastUpdated!": "DateTime",
              "applicableCurrency[]!": "Currency", "maximumDeliveryFee": "Number", "minimumDeliveryFee": "Number",
              "energyPrice[]": "Price"},

@@ -19,6 +19,7 @@ from v2g.energy.settlement.intervals import Registers
 from v2g.energy.settlement.pieces import Usage
 from v2g.errors import CodecError
 from v2g.ocpi.objects import (
+    EnergyMix,
     OcpiComponent,
     OcpiConnector,
     OcpiElement,
@@ -64,7 +65,7 @@ def place(*statuses: str, publish: bool = True) -> OcpiLocation:
         time_zone="Europe/Berlin", last_updated=NOW,
         evses=tuple(
             OcpiEvse(uid=f"E{number}", evse_id=f"DE*ABC*E{number}", status=each, connectors=(connector,),
-                     last_updated=NOW)
+                     capabilities=("RFID_READER", "RESERVABLE", "CONTACTLESS_CARD_SUPPORT"), last_updated=NOW)
             for number, each in enumerate(statuses, 1)
         ),
     )  # fmt: skip
@@ -120,13 +121,18 @@ def test_opening_hours_and_helpdesk_are_said() -> None:
     assert found == {("06:00:00Z", "22:00:00Z"): ["monday", "sunday"], ("08:00:00Z", "20:00:00Z"): ["saturday"]}
     (unit,) = site["helpdesk"]["afacAnOrganisation"]["organisationUnit"]
     assert unit["contactInformation"] == [{"afacContactInformation": {"telephoneNumber": "+49 30 1"}}]
+    (station,) = site["energyInfrastructureStation"]
+    assert station["authenticationAndIdentificationMethods"] == [{"value": "rfid"}, {"value": "nfc"}]
     legal, lacks = afir.missing([known], tariffs(plan("1", "0", "0")), WHO)
+    assert "renewable" in lacks
     assert "legal name" in legal
     assert "NUTS-1" in lacks
     assert "parking" in lacks
     assert "helpdesk" not in lacks
     assert "opening" not in lacks
-    always = msgspec.structs.replace(known, opening_times=OpeningTimes(twentyfourseven=True))
+    always = msgspec.structs.replace(
+        known, opening_times=OpeningTimes(twentyfourseven=True), energy_mix=EnergyMix(is_green_energy=False)
+    )
     (site,) = tables(always)[0]["energyInfrastructureSite"]
     assert site["operatingHours"] == {"afacOpenAllHours": {}}
 
@@ -313,6 +319,7 @@ def test_whatever_is_published_has_the_members_that_the_profile_demands_and_no_o
         known, evses=(msgspec.structs.replace(known.evses[0], connectors=(connector,)),), time_zone=zone,
         opening_times=None if hours is None else OpeningTimes(twentyfourseven=not hours, regular_hours=tuple(times)),
         help_phone="+49 30 1", nuts="DE3", parking_spaces=spaces, disabled_spaces=spaces and spaces // 10,
+        energy_mix=EnergyMix(is_green_energy=True),
     )  # fmt: skip
     prices = tariffs(plan("0.4977", "0.02", "0.35", when))
     for make in (afir.table, afir.status):

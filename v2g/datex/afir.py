@@ -45,6 +45,12 @@ _CONNECTORS: Final = {
     "PANTOGRAPH_TOP_DOWN": "pantographTopDown", "TESLA_R": "teslaR", "TESLA_S": "teslaS",
     "SAE_J3400": "teslaConnectorAmerica",
 }  # fmt: skip
+_MEANS: Final = {
+    "RFID_READER": "rfid", "CREDIT_CARD_PAYABLE": "creditCard", "DEBIT_CARD_PAYABLE": "debitCard",
+    "CONTACTLESS_CARD_SUPPORT": "nfc", "PED_TERMINAL": "pinpad",
+}  # fmt: skip
+"""How drivers identify themselves or pay, by OCPI's capabilities."""
+
 _PRICES: Final = {
     "ENERGY": ("pricePerKWh", 1), "TIME": ("pricePerMinute", 60), "PARKING_TIME": ("pricePerMinute", 60),
     "FLAT": ("basePrice", 1),
@@ -144,7 +150,7 @@ def missing(locations: Sequence[OcpiLocation], tariffs: Mapping[str, OcpiTariff]
     """Return what the profile's notes demand, or a driver needs, and these objects do not have, by place."""
     found = [] if publisher.legal_name else ["legal name of the operator"]
     names = {"helpdesk phone": "help_phone", "opening hours": "opening_times", "NUTS-1 region": "nuts",
-             "parking spaces": "parking_spaces"}  # fmt: skip
+             "parking spaces": "parking_spaces", "renewable energy or not": "energy_mix"}  # fmt: skip
     for place in _open(locations):
         lacks = [said for said, name in names.items() if getattr(place, name) is None]
         found += [f"{place.id}: {', '.join(lacks)}"] if lacks else []
@@ -219,11 +225,14 @@ def _site(place: OcpiLocation, tariffs: Mapping[str, OcpiTariff], publisher: Pub
     operator = {"afacAnOrganisation": {"name": _text(publisher.name, publisher), **legal, "externalIdentifier": [
         {"identifier": publisher.party_id, "typeOfIdentifier": {"value": "extendedG", "extendedValueG": "operatorId"}}
     ]}}  # fmt: skip
-    points = [{"aegiElectricChargingPoint": _point(each, tariffs, _zone(place))} for each in place.evses]
+    points = [{"aegiElectricChargingPoint": _point(each, place, tariffs)} for each in place.evses]
+    known = {each for evse in place.evses for each in evse.capabilities}
+    means = [{"value": name} for capability, name in _MEANS.items() if capability in known]
     most = sum(each["aegiElectricChargingPoint"]["availableChargingPower"][0] for each in points)
     station = _versioned(f"{place.id}-station", {
         "totalMaximumPower": most, "numberOfRefillPoints": len(points), "operator": operator, "refillPoint": points,
         "serviceType": [{"serviceType": {"value": "unattended"}}],
+        **({"authenticationAndIdentificationMethods": means} if means else {}),
     })  # fmt: skip
     more: Fields = {} if place.opening_times is None else {"operatingHours": _hours(place.id, place.opening_times)}
     if place.help_phone is not None:
@@ -279,7 +288,7 @@ def _on(days: Sequence[str]) -> Fields:
     return {"recurringDayWeekMonthPeriod": [{"comDayWeekMonth": {"applicableDay": found}}]}
 
 
-def _point(evse: OcpiEvse, tariffs: Mapping[str, OcpiTariff], zone: tzinfo) -> Fields:
+def _point(evse: OcpiEvse, place: OcpiLocation, tariffs: Mapping[str, OcpiTariff]) -> Fields:
     direct = all(each.power_type == "DC" for each in evse.connectors)
     powers = sorted({each.most_w for each in evse.connectors}, reverse=True)
     names = dict.fromkeys(name for each in evse.connectors for name in each.tariff_ids)
@@ -297,8 +306,11 @@ def _point(evse: OcpiEvse, tariffs: Mapping[str, OcpiTariff], zone: tzinfo) -> F
         content["vehicleToGridCommunicationType"] = [{"value": "iso15118"}]
     if any("PLUG_AND_CHARGE" in each for each in spoken):
         content["smartRechargingServices"] = [{"value": "plugAndCharge"}]
-    if rates := _rates(tuple(names), tariffs, zone):
-        content["electricEnergy"] = [{"energyRate": rates}]
+    energy: Fields = {} if place.energy_mix is None else {"isGreenEnergy": place.energy_mix.is_green_energy}
+    if rates := _rates(tuple(names), tariffs, _zone(place)):
+        energy["energyRate"] = rates
+    if energy:
+        content["electricEnergy"] = [energy]
     return _versioned(evse.uid, content)
 
 

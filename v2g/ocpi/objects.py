@@ -105,6 +105,7 @@ class OcpiEvse(OcpiObject, frozen=True, kw_only=True):
     evse_id: Annotated[str, Meta(pattern=r"^[ -~]{1,48}\Z")] | None = None
     status: OpenEnum
     capabilities: Annotated[tuple[OpenEnum, ...], Meta(max_length=50)] = ()
+    parking_restrictions: Annotated[tuple[OpenEnum, ...], Meta(max_length=20)] = ()
     connectors: Annotated[tuple[OcpiConnector, ...], Meta(max_length=100)] = ()
     """At least one is required, but EVSEs that are PLANNED or REMOVED may have none."""
     last_updated: datetime
@@ -132,6 +133,13 @@ class OpeningTimes(OcpiObject, frozen=True, kw_only=True):
     regular_hours: Annotated[tuple[RegularHours, ...], Meta(max_length=100)] = ()
 
 
+class EnergyMix(OcpiObject, frozen=True, kw_only=True):
+    """Where energy is from."""
+
+    is_green_energy: bool
+    """All of it from renewable sources."""
+
+
 class OcpiLocation(OcpiObject, frozen=True, kw_only=True):
     """A location with its EVSEs; `country` is ISO 3166-1 alpha-3, `time_zone` of IANA."""
 
@@ -149,6 +157,7 @@ class OcpiLocation(OcpiObject, frozen=True, kw_only=True):
     operator: BusinessDetails | None = None
     time_zone: Annotated[str, Meta(max_length=255)]
     opening_times: OpeningTimes | None = None
+    energy_mix: EnergyMix | None = None
     help_phone: Annotated[str, Meta(max_length=25)] | None = None
     nuts: Annotated[str, Meta(max_length=5)] | None = None
     """Of our own, with the next two: NUTS-1, and numbers of parking spaces."""

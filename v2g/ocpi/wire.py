@@ -39,8 +39,8 @@ _ONLY_230: Final = frozenset({"tax_included", "help_phone", "parking_places", "h
                               "accepted_service_providers", "nuts", "parking_spaces", "disabled_spaces"})  # fmt: skip
 """Members that older partners do not know; those of our own come last."""
 
-_DESCRIBES: Final = frozenset({"help_phone", "meter_id", "name", "opening_times", "operator", "postal_code", "remark",
-                               "state"})  # fmt: skip
+_DESCRIBES: Final = frozenset({"energy_mix", "help_phone", "meter_id", "name", "opening_times", "operator",
+                               "parking_restrictions", "postal_code", "remark", "state"})  # fmt: skip
 """Members without which a place is still known, and a CDR is still billed."""
 
 _LIMITS: Final = ("min_price", "max_price")

@@ -688,7 +688,7 @@ async def test_a_charging_profile_is_set_read_and_cleared(roaming: Roaming) -> N
 
 
 async def test_a_partner_learns_what_else_limits_a_session_for_which_it_has_set_a_profile(roaming: Roaming) -> None:
-    """As OCPI demands of an operator that knows it; what other sessions have is no concern of the partner's."""
+    """As OCPI demands of an operator that knows it."""
     await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
     await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": "ALWAYS"})
     profiles = {"identifier": "chargingprofiles", "role": "SENDER", "url": f"{roaming.partner.url}/profiles"}
@@ -705,14 +705,11 @@ async def test_a_partner_learns_what_else_limits_a_session_for_which_it_has_set_
     station.answers["GetCompositeSchedule"] = {"status": "Accepted", "schedule": {
         "evseId": 1, "duration": 1800, "scheduleStart": "2026-01-01T00:00:00Z", "chargingRateUnit": "W",
         "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 4200}]}}  # fmt: skip
-    limit = {"chargingLimit": {"chargingLimitSource": "SO"}, "evseId": 1}
-    await station.call("NotifyChargingLimit", limit)
     answer_to = f"{roaming.partner.url}/commands/result"
     path = f"/cpo/2.2.1/chargingprofiles/{session['id']}"
     await roaming.ocpi("PUT", path, {"charging_profile": _PROFILE, "response_url": answer_to})
     assert await result(roaming, 1) == {"result": "ACCEPTED"}
-    assert not station.payloads("GetCompositeSchedule")
-    await station.call("NotifyChargingLimit", limit)
+    await station.call("NotifyChargingLimit", {"chargingLimit": {"chargingLimitSource": "SO"}, "evseId": 1})
     active = await roaming.partner.sent("PUT", f"/profiles/{session['id']}")
     assert active["start_date_time"] == "2026-01-01T00:00:00Z"
     assert active["charging_profile"] == {
@@ -913,10 +910,15 @@ async def test_opening_hours_and_helpdesk_are_published(roaming: Roaming) -> Non
     hours = [{"weekday": each, "period_begin": "06:00", "period_end": "22:00"} for each in (1, 2)]
     times: dict[str, Any] = {"twentyfourseven": False, "regular_hours": hours}
     known = {"help_phone": "+49 30 1234567", "nuts": "DE3", "parking_spaces": 12, "disabled_spaces": 1}
-    place = {**LOCATION, "opening_times": times, **known}
+    (evse,) = LOCATION["evses"]
+    evse = {**evse, "capabilities": ["CONTACTLESS_CARD_SUPPORT", "RESERVABLE"], "parking_restrictions": ["EV_ONLY"]}
+    place = {**LOCATION, "opening_times": times, "green_energy": True, "evses": [evse], **known}
     assert (await roaming.ask("PUT", "/roaming/locations/Depot", place)).status == 200
     pushed = await roaming.partner.sent("PUT", "/locations/DE/CPO/Depot")
-    assert pushed["opening_times"] == times
+    assert (pushed["opening_times"], pushed["energy_mix"]) == (times, {"is_green_energy": True})
+    assert pushed["evses"][0]["parking_restrictions"] == ["EV_ONLY"]
+    said = pushed["evses"][0]["capabilities"]
+    assert (said.count("RESERVABLE"), said.count("CONTACTLESS_CARD_SUPPORT")) == (1, 1)
     assert not known.keys() & pushed.keys()
     listed = await roaming.ocpi("GET", "/cpo/2.3.0/locations/Depot")
     assert known.items() <= listed.json["data"].items()
