@@ -116,7 +116,7 @@ def within(blocks: Iterable[PlanBlock], available_wh: int | None) -> tuple[PlanB
         end_ms = block.start_ms + left // block.power_w // 1000 * 1000
         left = 0
         found += [PlanBlock(block.start_ms, end_ms, block.power_w), PlanBlock(end_ms, block.end_ms, 0)]
-    return merged(each for each in found if each.start_ms < each.end_ms)
+    return tuple(each for each in found if each.start_ms < each.end_ms)
 
 
 def merged(blocks: Iterable[PlanBlock]) -> tuple[PlanBlock, ...]:
