@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ed448
 from tests.io.keys.stores import PIN, SOFTHSM, WRONG, SoftHsm, refer
 from tests.packages import need
 from v2g.errors import ConfigError, KeyAccessError
-from v2g.io.keys.pkcs11 import OpenedKey, make_pkcs11
+from v2g.io.keys.pkcs11 import OpenedKey, make_pkcs11, make_successor, numbered
 from v2g.io.keys.pkcs11_abi import Flag
 from v2g.io.keys.pkcs11_module import load_module
 from v2g.io.keys.stores import open_key
@@ -164,3 +164,15 @@ def test_a_missing_token_is_named(hsm: SoftHsm) -> None:
 def test_a_pin_that_is_kept_for_each_signature_is_not_shown() -> None:
     opened = OpenedKey(SimpleNamespace(name="token v2g"), 7, ed448.Ed448PrivateKey.generate().public_key(), b"98765")  # type: ignore[arg-type]
     assert "98765" not in repr(opened)
+
+
+def test_successors_are_found_among_many_other_keys(hsm: SoftHsm) -> None:
+    for number in range(4):
+        make_pkcs11(refer(f"pkcs11:token=car;object=other{number}?module-path={SOFTHSM}", hsm), P521).close()
+    reference = refer(hsm.make(P521), hsm)
+    names = [each.pkcs11["object"].decode() for each in numbered(reference)]
+    assert names == [P521.value]
+    for _ in range(3):
+        make_successor(reference, P521).close()
+    names = [each.pkcs11["object"].decode() for each in numbered(reference)]
+    assert names == [P521.value, *(f"{P521.value}.{number}" for number in (2, 3, 4))]

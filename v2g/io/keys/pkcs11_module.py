@@ -2,7 +2,8 @@
 
 Tokens are used directly and not through OpenSSL: its PKCS#11 engine fails (and crashes) as soon as a token
 holds a key of an unknown type, hides which of PIN, token and key is wrong, and is removed in OpenSSL 4;
-the provider that replaces it is missing in Debian 12.
+the provider that replaces it is missing in Debian 12. Of libraries for Python, python-pkcs11 0.10 initializes
+modules for one thread only, and logs all sessions with a token out where one is closed; PyKCS11 is under the GPL.
 """
 
 import atexit
@@ -25,6 +26,8 @@ Template = Mapping[pkcs11_abi.Attribute, Value]
 
 _MAX_SLOTS: Final = 256
 _MAX_VALUE_BYTES: Final = 64 * 1024
+_MOST_FOUND: Final = 64
+"""Objects in one answer of a token."""
 
 
 class Pkcs11Token(msgspec.Struct, frozen=True):
@@ -150,16 +153,18 @@ class Pkcs11Session:
         """`close()` ends the session, even if the token is gone; so does losing the last reference to it."""
 
     def find(self, template: Template) -> list[int]:
-        """Return the objects with these attributes, at most two: more than one is an error."""
+        """Return the objects with these attributes."""
         ffi = self.module.ffi
-        wanted = _Attributes(ffi, template)
+        wanted, found = _Attributes(ffi, template), list[int]()
         self._call("FindObjectsInit", wanted.array, len(template))
         try:
-            objects, count = ffi.new("CK_ULONG[2]"), ffi.new("CK_ULONG *")
-            self._call("FindObjects", objects, 2, count)
+            objects, count = ffi.new("CK_ULONG[]", _MOST_FOUND), ffi.new("CK_ULONG *", 1)
+            while count[0]:
+                self._call("FindObjects", objects, _MOST_FOUND, count)
+                found.extend(objects[0 : count[0]])
         finally:
             self._call("FindObjectsFinal")
-        return list(objects[0 : count[0]])
+        return found
 
     def read(self, key: int, attribute: pkcs11_abi.Attribute) -> bytes | None:
         """Return an attribute's bytes; None when the object has none or does not reveal it."""
