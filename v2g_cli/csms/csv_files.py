@@ -56,7 +56,8 @@ def export(context: typer.Context, what: What, file: CsvFile) -> None:
 
 @app.command("import")
 def import_(context: typer.Context, what: What, file: CsvFile) -> None:
-    """Decide about the stations of a file, or store its tokens. Nothing is changed if a line is faulty.
+    """Decide about the stations of a file, or store its tokens. Nothing is changed if a line is malformed; where the
+    back end refuses one, those before it are stored.
 
     Columns of stations: `station`, and `decision` (Accepted, Pending, Rejected, Refused); others are not read. Of
     tokens: `type`, `token`, and `status`, `group`, `until` (ISO 8601, UTC), `energy_transfer`. Other terms of a known
