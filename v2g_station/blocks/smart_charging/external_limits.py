@@ -1,6 +1,7 @@
 """Limits, set-points and local generation of other sources than the CSMS (K11 to K13, K27, K29, Q05, Q06)."""
 
-from collections.abc import Collection, Mapping
+import functools
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -61,6 +62,8 @@ class ExternalLimits(FunctionalBlock):
         self._critical: dict[int, bool | None] = {}
         self._given: dict[tuple[str, int], ExternalLimit] = {}
         """The last values of each source for EVSEs (0: all), the newest last."""
+        self._given_ms: dict[tuple[str, int], int] = {}
+        """When they came."""
         self._left: dict[int, InstalledProfile] = {}
         """Such profiles as set by the CSMS, by number."""
         self._filling = False
@@ -86,6 +89,7 @@ class ExternalLimits(FunctionalBlock):
                 self._given.pop((fact.source, fact.evse_id), None)
                 if fact.periods:
                     self._given[fact.source, fact.evse_id] = fact
+                    self._given_ms[fact.source, fact.evse_id] = self._k.utc_ms
                 self._restore(fact)
             if not fact.periods:
                 # K13
@@ -192,18 +196,36 @@ class ExternalLimits(FunctionalBlock):
                 if self._is_significant(self._reported.get(item.profile.id, _NOTHING), self._values(filled)):
                     self._notify(msgspec.structs.replace(filled, source=fact.source))
 
-    def _put_filled(self, item: InstalledProfile, wanted: FlowBounds) -> InstalledProfile:
-        """Put values into a profile as set by the CSMS, replacing earlier ones."""
-        left = self._left.setdefault(item.profile.id, item)
-        # Q05.FR.01, .02, .05, .06
-        new = self._period(wanted)
+    def _filled(self, left: InstalledProfile, values: Iterable[FlowBounds], utc_ms: int) -> InstalledProfile:
+        """Return a profile as set by the CSMS with values that came until a time (Q05.FR.01, .02, .05, .06): of several
+        limits the least, of set-points the last."""
+        new = functools.reduce(_least, map(self._period, values))
         schedule = left.profile.charging_schedule[0]
         periods = tuple(_fill_in(period, new) for period in schedule.charging_schedule_period)
         schedule = msgspec.structs.replace(schedule, charging_schedule_period=periods)
         profile = msgspec.structs.replace(left.profile, charging_schedule=(schedule,))
         if profile.charging_profile_kind == "Dynamic":
-            profile = msgspec.structs.replace(profile, dyn_update_time=format_time(self._k.utc_ms))
-        filled = msgspec.structs.replace(left, profile=profile)
+            profile = msgspec.structs.replace(profile, dyn_update_time=format_time(utc_ms))
+        return msgspec.structs.replace(left, profile=profile)
+
+    def _apart(self) -> tuple[InstalledProfile, ...]:
+        """Return the profiles of the whole station that have values for one EVSE, for each such EVSE, where external
+        systems may have no profile of their own."""
+        found = []
+        for item in () if self._own_allowed else self._smart.installed:
+            waits = {place: each for place, each in self._given.items() if not each.schedule and _waits(item, each)}
+            for number in {each for _, each in waits if each} if not item.evse_id else ():
+                here = {place: each for place, each in waits.items() if place[1] in (0, number)}
+                since = max(self._given_ms[place] for place in here)
+                values = sorted(here.values(), key=lambda each: each.evse_id)
+                filled = self._filled(self._left.get(item.profile.id, item), values, since)
+                found.append(msgspec.structs.replace(filled, evse_id=number))
+        return tuple(found)
+
+    def _put_filled(self, item: InstalledProfile, wanted: FlowBounds) -> InstalledProfile:
+        """Put values into a profile as set by the CSMS, replacing earlier ones."""
+        left = self._left.setdefault(item.profile.id, item)
+        filled = self._filled(left, (wanted,), self._k.utc_ms)
         if filled != item:
             self._filling = True
             self._smart.put(filled)
@@ -248,6 +270,9 @@ class ExternalLimits(FunctionalBlock):
 
     def _follow(self) -> None:
         """Install own profiles in place of those of the CSMS that no longer lead."""
+        if (apart := self._apart()) != self._smart.apart:
+            self._smart.apart = apart
+            self._smart.limits_changed()
         for fact in tuple(self._given.values()) if self._own_allowed else ():
             if not self._has(_number(fact)) and not self._leads(fact):
                 self._put(fact)
@@ -340,8 +365,9 @@ def _number(fact: ExternalLimit) -> int:
     return -1 - SOURCES.index(fact.source) - count * fact.generation - 2 * count * fact.evse_id
 
 
+_LIMITS: Final = ("limit", "discharge_limit")
 _LEFT: Final[Mapping[str, tuple[str, ...]]] = {
-    "ExternalLimits": ("limit", "discharge_limit"),
+    "ExternalLimits": _LIMITS,
     "ExternalSetpoint": ("setpoint",),
 }
 """Operation mode -> the values of a period that it leaves to external systems."""
@@ -357,6 +383,17 @@ def _waits(item: InstalledProfile, wanted: FlowBounds) -> bool:
     if wanted.setpoint_w is not None:
         modes.add("ExternalSetpoint")
     return item.source == "CSO" and any(each.operation_mode in modes for each in schedule.charging_schedule_period)
+
+
+def _least(one: ocpp.ChargingSchedulePeriod, two: ocpp.ChargingSchedulePeriod) -> ocpp.ChargingSchedulePeriod:
+    """Return the lower limits of two periods, and the set-point of the second that has one."""
+    limits, out = ([value for each in (one, two) if (value := getattr(each, name)) is not None] for name in _LIMITS)
+    return msgspec.structs.replace(
+        two,
+        limit=min(limits, default=None),
+        discharge_limit=max(out, default=None),
+        setpoint=one.setpoint if two.setpoint is None else two.setpoint,
+    )
 
 
 def _fill_in(period: ocpp.ChargingSchedulePeriod, new: ocpp.ChargingSchedulePeriod) -> ocpp.ChargingSchedulePeriod:

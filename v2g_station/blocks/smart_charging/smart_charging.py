@@ -72,6 +72,8 @@ class ChargingProfiles(FunctionalBlock):
         super().__init__(shared)
         self.installed = tuple(self._k.stored("profiles", InstalledProfile).values())
         """All profiles."""
+        self.apart: tuple[InstalledProfile, ...] = ()
+        """Profiles of the whole station as an external system has filled them for one EVSE: there they come first."""
         self._remote_profiles: dict[int, tuple[int, ChargingProfile]] = {}
         """The last remote start at each EVSE with a profile, until a transaction is that start's."""
         self._limits: dict[int, ProfileLimits] = {}
@@ -252,7 +254,7 @@ class ChargingProfiles(FunctionalBlock):
             for number in (request.evse_id, *evse_ids)
         )
         schedule = profiles.composite(
-            self.installed,
+            (*self.apart, *self.installed),
             now,
             max(0, request.duration),
             around,
@@ -266,7 +268,7 @@ class ChargingProfiles(FunctionalBlock):
 
     def _starting(self, evse: Evse) -> None:
         """Start the transaction in the operation mode of its profiles, None without one."""
-        found = profiles.limits_at(self.installed, self._k.utc_ms, self.where.at(evse.number))
+        found = profiles.limits_at(self._applying(evse.number), self._k.utc_ms, self.where.at(evse.number))
         if evse.record is not None:
             evse.record = msgspec.structs.replace(evse.record, operation_mode=found.operation_mode)
 
@@ -304,7 +306,7 @@ class ChargingProfiles(FunctionalBlock):
 
     def _applying(self, number: int) -> list[InstalledProfile]:
         """Return the profiles of an EVSE and of the whole station."""
-        return [item for item in self.installed if item.evse_id in (0, number)]
+        return [item for item in (*self.apart, *self.installed) if item.evse_id in (0, number)]
 
     def _measure(self) -> None:
         self._k.put("SmartChargingCtrlr.Entries[ChargingProfiles]", str(len(self.installed)))

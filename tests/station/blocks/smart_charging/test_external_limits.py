@@ -222,6 +222,36 @@ def test_the_end_of_a_limit_of_the_station_is_that_of_each_evse_that_has_no_othe
     assert (limit(found), limit(found, 2)) == (None, 5000)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_values_for_an_evse_are_put_into_a_profile_of_the_station_where_no_own_one_is_allowed(*, first: bool) -> None:
+    """Q05.FR.02, K29.FR.03: they are its alone, as long as such a period leads there."""
+    found = charging(variables={S + "ExternalConstraintsProfileDisallowed": "true"})
+    if first:
+        left(found)
+    found.fact(ExternalLimit(source="EMS", evse_id=1, limit_w=4000.0))
+    if not first:
+        assert limit(found) is None
+        left(found)
+    assert (limit(found), limit(found, 2), held(found)) == (4000, None, {})
+    schedule = found.ask("GetCompositeSchedule", evseId=1, duration=60)["schedule"]["chargingSchedulePeriod"]
+    assert [each["limit"] for each in schedule] == [4000]
+    found.fact(ExternalLimit(source="EMS", limit_w=9000.0))
+    assert (limit(found), limit(found, 2)) == (4000, 9000)
+    found.fact(ExternalLimit(source="EMS", evse_id=1, limit_w=2000.0))
+    assert limit(found) == 2000
+    found.fact(ExternalLimit(source="EMS", limit_w=1500.0))
+    assert (limit(found), limit(found, 2)) == (1500, 1500), "that of the station is for all"
+    found.fact(ExternalLimit(source="EMS", limit_w=9000.0))
+    assert limit(found) == 2000
+    put(found, 1, number=2, stackLevel=1, limit=8000.0)
+    assert limit(found) == 8000
+    found.ask("ClearChargingProfile", chargingProfileId=2)
+    found.fact(ExternalLimit(source="EMS", evse_id=1))
+    assert limit(found) == 9000
+    found.ask("ClearChargingProfile", chargingProfileId=1)
+    assert (limit(found), limit(found, 2)) == (None, None)
+
+
 def test_a_profile_of_the_csms_is_not_enough_for_evses_that_share_values() -> None:
     found = charging()
     left(found)
