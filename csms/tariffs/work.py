@@ -287,6 +287,8 @@ class TariffService:
         if status in ("Accepted", "Central"):
             await self._changed(station_id, transaction, plan)
         if status == "Central":
+            text = plan.description or None
+            await services.store.run(transactions.save_tariff_text, station_id, transaction_id, text)
             await self._announcer.announce(station_id, transaction_id)
         return status
 

@@ -148,6 +148,8 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     closed_reason: ClosedReason | None = None
     next_id: str | None = None
     """The later transaction for which its station has used the id again."""
+    tariff_text: str | None = None
+    """What the answer to the next event is to say of its changed tariff (I06)."""
 
     @property
     def active(self) -> bool:

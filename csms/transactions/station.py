@@ -20,10 +20,11 @@ from csms.tokens.rules import TokenAnswer, answer_known
 from csms.tokens.work import look_up, token_info, where
 from csms.transactions import events, rules
 from csms.transactions.events import EventArrival, add_events
-from csms.transactions.store import limit_told, save_answer, want_limit
+from csms.transactions.store import limit_told, save_answer, save_tariff_text, want_limit
 from csms.transactions.work import LIMITED, LIMITED_READING, known_limits
 from v2g import typed_json
 from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.base import MessageContent
 from v2g.ocpp.messages.metering import MeterValuesRequest, MeterValuesResponse
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse, TransactionLimit
 from v2g.ocpp.times import parse_time
@@ -85,12 +86,23 @@ async def answer_transaction_event(
     total = await _total_cost(context, request, transaction, arrival.received_ms)
     if not transaction.active:
         services[Bookkeeper].look_again(context.station_id)
+    text = await _tariff_text(context, transaction)
     if id_token is None:
         limit = await _told(context, transaction, limit)
-        return TransactionEventResponse(transaction_limit=limit, total_cost=total)
+        return TransactionEventResponse(transaction_limit=limit, total_cost=total, updated_personal_message=text)
     answer, begins = await _authorize(context, id_token, request, transaction)
     limit = await _told(context, transaction, _left(answer, limit) if begins else limit)
-    return TransactionEventResponse(id_token_info=token_info(answer), transaction_limit=limit, total_cost=total)
+    return TransactionEventResponse(
+        id_token_info=token_info(answer), transaction_limit=limit, total_cost=total, updated_personal_message=text
+    )
+
+
+async def _tariff_text(context: HandlerContext, transaction: rules.Transaction) -> MessageContent | None:
+    """Return what the driver of a running transaction is to see of its changed tariff, once (I06.FR.02)."""
+    if transaction.tariff_text is None or not transaction.active:
+        return None
+    await context.services.store.run(save_tariff_text, context.station_id, transaction.transaction_id, None)
+    return MessageContent(format="UTF8", content=transaction.tariff_text[: 1024 if context.version == "2.1" else 512])
 
 
 async def _started_for(context: HandlerContext, request: TransactionEventRequest) -> IdToken | None:

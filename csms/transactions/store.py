@@ -172,6 +172,14 @@ def limit_told(
     return True
 
 
+def save_tariff_text(connection: Connection, station_id: str, transaction_id: str, text: str | None) -> None:
+    """Store what the answer to the next event of a transaction is to say of its tariff; None: it was said."""
+    lock(connection, [station_id])
+    found = _get(connection, station_id, transaction_id)
+    if found is not None:
+        _put(connection, msgspec.structs.replace(found, tariff_text=text))
+
+
 def active(connection: Connection, station_id: str) -> list[Transaction]:
     """Return a station's transactions that have not ended."""
     rows = connection.execute(

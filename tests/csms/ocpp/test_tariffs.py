@@ -30,6 +30,7 @@ from v2g.energy.settlement.costing import Bill
 from v2g.errors import OcppError, RefusedError
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.tariff_cost import ChangeTransactionTariffRequest, ClearTariffsRequest, SetDefaultTariffRequest
+from v2g.ocpp.routes import Version
 from v2g.translate.details import cost_details
 from v2g.translate.ocpp_tariffs import to_wire
 
@@ -623,6 +624,24 @@ async def test_a_change_of_tariff_that_we_work_out_is_reported_at_once_and_holds
     with pytest.raises(RefusedError) as caught:
         await service.change_transaction(station.id, other.id, "usd")
     assert caught.value.reason == "currency"
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+async def test_the_answer_to_the_next_event_describes_a_changed_tariff(csms: Backend, version: Version) -> None:
+    """I06.FR.02, where the back end works costs out."""
+    night = msgspec.structs.replace(NEW, id="night", description="Night: 1 EUR per kWh. " * 30)
+    await csms.services.store.run(tariffs.add_plan, night, 0)
+    await assign(csms, FLAT)
+    station = await csms.booted(version=version)
+    station.answers["CostUpdated"] = {}
+    charging = Charging(csms, station)
+    await charging.started()
+    service = TariffService(csms.services)
+    assert await service.change_transaction(station.id, charging.id, night.id) == "Central"
+    answers = [await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic") for _ in range(2)]
+    answers.append(await charging.unplugged())
+    said = {"format": "UTF8", "content": night.description[: 1024 if version == "2.1" else 512]}
+    assert [each.get("updatedPersonalMessage") for each in answers] == [said, None, None]
 
 
 async def test_the_cost_that_a_station_works_out_is_stored(csms: Backend) -> None:
