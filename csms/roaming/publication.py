@@ -53,7 +53,7 @@ class OfferedConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     max_electric_power: Annotated[int, msgspec.Meta(ge=1, le=100_000_000)] | None = None
     """W."""
     capabilities: Annotated[tuple[objects.OpenEnum, ...], msgspec.Meta(max_length=10)] = ()
-    """Such as `ISO_15118_20_PLUG_AND_CHARGE`."""
+    """Such as `ISO_15118_20_PLUG_AND_CHARGE`, or `BIDIRECTIONAL`, for which OCPI has no word."""
 
 
 class OfferedEvse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

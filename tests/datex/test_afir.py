@@ -56,7 +56,7 @@ def plan(energy: str, minute: str, fixed: str, when: When | None = None) -> Pric
 def place(*statuses: str, publish: bool = True) -> OcpiLocation:
     connector = OcpiConnector(
         id="1", standard="IEC_62196_T2_COMBO", format="CABLE", power_type="DC", max_voltage=1000, max_amperage=200,
-        max_electric_power=150_000, tariff_ids=("day",), capabilities=("ISO_15118_20_PLUG_AND_CHARGE",),
+        max_electric_power=150_000, tariff_ids=("day",), capabilities=("ISO_15118_20_PLUG_AND_CHARGE", "BIDIRECTIONAL"),
         last_updated=NOW,
     )  # fmt: skip
     return OcpiLocation(
@@ -96,6 +96,8 @@ def test_the_table_has_what_the_profile_demands() -> None:
     assert (point["deliveryUnit"], point["currentType"]) == ({"value": "kWh"}, {"value": "dc"})
     assert point["externalIdentifier"][0]["identifier"] == "DE*ABC*E1"
     assert point["vehicleToGridCommunicationType"] == [{"value": "iso15118"}]
+    services = [each["value"] for each in point["smartRechargingServices"]]
+    assert services == ["plugAndCharge", "bidirectionalRecharging"]
     (connector,) = point["connector"]
     assert connector["connectorType"] == {"value": "iec62196T2COMBO"}
     (rate,) = point["electricEnergy"][0]["energyRate"]

@@ -51,6 +51,9 @@ _MEANS: Final = {
 }  # fmt: skip
 """How drivers identify themselves or pay, by OCPI's capabilities."""
 
+_SERVICES: Final = ("PLUG_AND_CHARGE", "plugAndCharge"), ("BIDIRECTIONAL", "bidirectionalRecharging")
+"""By a part of a connector's capabilities; the second one is ours, as OCPI has none."""
+
 _PRICES: Final = {
     "ENERGY": ("pricePerKWh", 1), "TIME": ("pricePerMinute", 60), "PARKING_TIME": ("pricePerMinute", 60),
     "FLAT": ("basePrice", 1),
@@ -304,8 +307,9 @@ def _point(evse: OcpiEvse, place: OcpiLocation, tariffs: Mapping[str, OcpiTariff
     spoken = {each for connector in evse.connectors for each in connector.capabilities}
     if any(each.startswith("ISO_15118") for each in spoken):
         content["vehicleToGridCommunicationType"] = [{"value": "iso15118"}]
-    if any("PLUG_AND_CHARGE" in each for each in spoken):
-        content["smartRechargingServices"] = [{"value": "plugAndCharge"}]
+    services = [{"value": name} for word, name in _SERVICES if any(word in each for each in spoken)]
+    if services:
+        content["smartRechargingServices"] = services
     energy: Fields = {} if place.energy_mix is None else {"isGreenEnergy": place.energy_mix.is_green_energy}
     if rates := _rates(tuple(names), tariffs, _zone(place)):
         energy["energyRate"] = rates
