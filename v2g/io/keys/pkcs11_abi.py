@@ -135,6 +135,7 @@ ERRORS: Final = {
     0x06: "the function failed",
     0x30: "the token failed",
     0x32: "the token was removed",
+    0x54: "the token does not support this function",
     0x60: "the key is gone",
     0x63: "the key is of another type",
     0x68: "the key does not allow this use",
