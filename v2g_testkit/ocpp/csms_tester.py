@@ -371,15 +371,19 @@ class CsmsTest(CaseTest):
     ) -> Payload:
         """Have the back end send a request, and return it.
 
-        It may have more fields, but those of `without`, and other values in those of `free` and `FREE`. `by`: the step
-        and its payload that lead to the request. Raises Failed if it does not come, NotApplicable, Inconclusive.
+        It may have more fields, but those of `without` and `NARROWING`, and other values in those of `free` and `FREE`.
+        `by`: the step and its payload that lead to the request. Raises Failed if it does not come, NotApplicable,
+        Inconclusive.
         """
-        wanted = {name: value for name, value in payload.items() if name not in FREE | set(free)}
+
+        def judged(sent: Payload) -> Payload:
+            return {name: value for name, value in sent.items() if name not in FREE | set(free)}
+
+        wanted = judged(payload)
 
         def matches(each: connection.Received) -> bool:
-            return (
-                each.action == action and covers(each.payload, wanted) and not each.payload.keys() & frozenset(without)
-            )
+            same = each.action == action and covers(judged(each.payload), wanted)
+            return same and not each.payload.keys() & frozenset(without)
 
         doing = await self._operate(*(by or (action, payload)), action)
         over = doing.done() and (doing.exception() or any(each.action == action for each in self._inbox.messages))
@@ -484,6 +488,8 @@ class CsmsTest(CaseTest):
     async def authorize(self, token: Token, **more: object) -> Payload:
         """Present a token; return idTokenInfo."""
         info: Payload = (await self.call("Authorize", idToken=token.payload, **more))["idTokenInfo"]
+        there = set(info.get("evseId", ())) <= {1, 2}
+        self.check(there, "AuthorizeResponse", f"takes a token at EVSE {info.get('evseId')}, the station has 1 and 2")
         return info
 
     def _follow(self, payload: Payload) -> None:
@@ -600,11 +606,20 @@ def _about(wanted: Payload) -> Payload:
     return {each: wanted[each] for each in ("component", "variable", "attributeType") if each in wanted}
 
 
+NARROWING: Final = frozenset(
+    {"id", "evse", "evseId", "instance", "state", "transaction", "transactionId", "startDateTime", "endDateTime"}
+)
+"""Fields that say of what, or when, the others are: with one more of them a request is another one."""
+
+
 def covers(found: object, wanted: object) -> bool:
-    """Return whether a value has everything of another: objects may have more fields, arrays any order."""
+    """Return whether a value has everything of another: objects may have more fields, but none that narrows them,
+    arrays any order."""
     if isinstance(wanted, dict):
-        return isinstance(found, dict) and all(
-            name in found and covers(found[name], value) for name, value in wanted.items()
+        return (
+            isinstance(found, dict)
+            and not (found.keys() - wanted.keys()) & NARROWING
+            and all(name in found and covers(found[name], value) for name, value in wanted.items())
         )
     if isinstance(wanted, list):
         return (

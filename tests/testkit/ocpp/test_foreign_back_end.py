@@ -1,5 +1,6 @@
 """The lab finds every fault of a back end that is not ours, and none where there is none."""
 
+import copy
 from typing import Any, Final
 
 import pytest
@@ -179,6 +180,45 @@ def test_a_back_end_that_takes_registers_only_fails() -> None:
 
     for kind, verdict in ((BackEnd, Verdict.PASS), (Narrow, Verdict.FAIL)):
         assert played(as_it_is, until_fail=False, only="V2G-J-01-CSMS", kind=kind)[0].verdict is verdict
+
+
+def inside(*way: str | int, **more: Any) -> Edit:
+    """Set fields of a part of a payload."""
+
+    def edit(payload: Payload) -> Payload:
+        changed = copy.deepcopy(payload)
+        part: Any = changed
+        for each in way:
+            part = part[each]
+        part.update(more)
+        return changed
+
+    return edit
+
+
+_SCHEDULE: Final = ("chargingProfile", "chargingSchedule", 0)
+_LISTED: Final = ("localAuthorizationList", 0, "idTokenInfo")
+
+
+@pytest.mark.parametrize(
+    ("case", "change"),
+    [
+        ("TC_B_06_CSMS", asks("GetVariables", inside("getVariableData", 0, "component", evse={"id": 2}))),
+        ("TC_B_09_CSMS", asks("SetVariables", inside("setVariableData", 0, "variable", instance="Another"))),
+        ("TC_B_18_CSMS", asks("GetReport", inside("componentVariable", 0, "component", instance="Another"))),
+        ("V2G-C-01-CSMS", answers("Authorize", inside("idTokenInfo", evseId=[3]))),
+        ("TC_D_01_CSMS", asks("SendLocalList", inside(*_LISTED, status="Blocked"))),
+        ("TC_K_01_CSMS", asks("SetChargingProfile", inside(*_SCHEDULE, "chargingSchedulePeriod", 0, phaseToUse=2))),
+        ("TC_K_03_CSMS", asks("SetChargingProfile", inside("chargingProfile", validTo=LATE))),
+        ("TC_K_37_CSMS", asks("RequestStartTransaction", inside(*_SCHEDULE, startSchedule=LATE))),
+        ("TC_N_08_CSMS", asks("SetVariableMonitoring", inside("setMonitoringData", 0, transaction=True))),
+        ("TC_O_06_CSMS", asks("SetDisplayMessage", inside("message", state="Faulted"))),
+    ],
+)  # fmt: skip
+def test_a_request_about_something_else_fails(case: str, change: Change) -> None:
+    """What was asked for is there, and beside it a field by which the station does another thing."""
+    assert played(as_it_is, until_fail=False, only=case)[0].verdict is Verdict.PASS
+    assert played(change, until_fail=False, only=case)[0].verdict is Verdict.FAIL
 
 
 @pytest.mark.parametrize(("drops", "verdict"), [("the new one", Verdict.FAIL), ("each", Verdict.INCONCLUSIVE)])

@@ -209,7 +209,7 @@ async def custom_report(t: CsmsTest) -> None:
 @B.case("TC_B_20_CSMS", "Reset on idle without a transaction", also="B01.FR.02", quick=True)
 async def reset_on_idle(t: CsmsTest) -> None:
     """The back end resets the whole station when idle, and accepts it after the reboot."""
-    await t.asked("Reset", "B11.FR.04", without=("evseId",), type="OnIdle")
+    await t.asked("Reset", "B11.FR.04", type="OnIdle")
     await _reboots(t, "RemoteReset")
 
 
@@ -230,7 +230,7 @@ async def reset_scheduled(t: CsmsTest) -> None:
     """The back end resets the whole station when idle, and follows the transaction and the boot."""
     transaction = await charging(t)
     t.answer("Reset", {"status": "Scheduled"})
-    await t.asked("Reset", "B12.FR.01", without=("evseId",), type="OnIdle")
+    await t.asked("Reset", "B12.FR.01", type="OnIdle")
     await _until_idle(t, transaction)
     await _reboots(t, "ScheduledReset")
 
@@ -239,7 +239,7 @@ async def reset_scheduled(t: CsmsTest) -> None:
 async def reset_at_once(t: CsmsTest) -> None:
     """The back end resets the whole station at once, and acknowledges the end of the transaction and the boot."""
     transaction = await charging(t)
-    await t.asked("Reset", "B12.FR.02", without=("evseId",), type="Immediate")
+    await t.asked("Reset", "B12.FR.02", type="Immediate")
     await transaction.event("Ended", "ResetCommand", state="EVConnected", stopped="ImmediateReset")
     await _reboots(t, "RemoteReset")
     await t.connector("Occupied")

@@ -22,6 +22,12 @@ async def _sent(t: CsmsTest, kind: str, entries: list[Payload], **more: Any) -> 
     t.check(bool(found) == bool(entries), "D01.FR.01", f"sends a list of {len(found)} entries")
     names = [(each["idToken"]["idToken"].lower(), each["idToken"]["type"]) for each in found]
     t.check(len(set(names)) == len(names), "D01.FR.06", "sends a token twice")
+    valid = {each.id.lower() for each in (t.declared.token, t.declared.group_token)}
+    invalid = {each.id.lower() for each in (t.declared.blocked_token, t.declared.expired_token)}
+    for (name, _), info in zip(names, (each.get("idTokenInfo") for each in found), strict=True):
+        status = "" if info is None else info["status"]
+        wrong = (name in valid and status not in ("", "Accepted")) or (name in invalid and status == "Accepted")
+        t.check(not wrong, "D01", f"lists a token that is {'' if name in valid else 'not '}valid as {status}")
     return found
 
 

@@ -193,7 +193,7 @@ def _status(id: str, title: str, *, named: bool, queued: bool, requirements: tup
         if named:
             await t.asked("GetTransactionStatus", requirements[0], transactionId=transaction.id)
         else:
-            await t.asked("GetTransactionStatus", requirements[0], without=("transactionId",))
+            await t.asked("GetTransactionStatus", requirements[0])
         if queued:
             await transaction.event("Updated", "MeterValuePeriodic", context="Sample.Periodic", offline=True)
         else:

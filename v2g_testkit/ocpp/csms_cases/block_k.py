@@ -6,7 +6,7 @@ from v2g.typed_json import Fields
 from v2g_testkit.ocpp.case import Block, Failed, Inconclusive, NotApplicable, Payload, Profile, given, precondition
 from v2g_testkit.ocpp.connection import CallError
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction, charging
-from v2g_testkit.ocpp.csms_tester import CsmsTest, covers
+from v2g_testkit.ocpp.csms_tester import CLOCK_S, CsmsTest, covers
 
 K: Final[Block[CsmsTest]] = Block(profiles=("Smart Charging",), needs=("charging profiles",), booted=True)
 
@@ -67,6 +67,9 @@ def _is_profile(t: CsmsTest, found: Payload, wanted: Payload, requirement: str) 
     for name in _VALID & wanted.keys():
         t.check(name in found, requirement, f"the profile has no {name}")
         t.is_at(found[name], wanted[name], requirement)
+    for name, ahead_s in ((each, t.until(found[each])) for each in _VALID & found.keys()):
+        applies = ahead_s < CLOCK_S if name == "validFrom" else ahead_s > 0
+        t.check(applies, requirement, f"the profile does not apply now: {name} {found[name]}")
     (schedule,), (has, *others) = wanted["chargingSchedule"], found["chargingSchedule"]
     t.check(not others, requirement, f"sends {1 + len(others)} schedules")
     for name in schedule.keys() - {"id", "startSchedule"}:
@@ -75,6 +78,12 @@ def _is_profile(t: CsmsTest, found: Payload, wanted: Payload, requirement: str) 
     if "startSchedule" in schedule:
         t.check("startSchedule" in has, requirement, f"{wanted['chargingProfileKind']} without startSchedule")
         t.is_now(has["startSchedule"], requirement)
+    elif wanted["chargingProfileKind"] == "Relative":
+        t.check("startSchedule" not in has, "K01.FR.41", "Relative with startSchedule")
+    for period in has["chargingSchedulePeriod"]:
+        t.check(
+            "phaseToUse" not in period or period.get("numberPhases") == 1, "K01.FR.19", "phaseToUse of several phases"
+        )
 
 
 # -- set
