@@ -39,7 +39,7 @@ from csms.transactions.events import meter_key
 from csms.transactions.rules import Dated, Transaction
 from csms.transactions.tables import transaction_events
 from v2g import typed_json
-from v2g.energy.settlement.costing import UNITS, Bill, Period
+from v2g.energy.settlement.costing import UNITS, Bill, Line, Period
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.pricing import NO_CURRENCY
 from v2g.energy.settlement.settle import settle
@@ -278,8 +278,8 @@ def _bill(
     return True
 
 
-def _sums(cdrs: Sequence[OcpiCdr]) -> list[tuple[OcpiPrice, Decimal]]:
-    return [(each.total_cost, each.total_energy) for each in cdrs]
+def _sums(cdrs: Sequence[OcpiCdr]) -> list[tuple[Decimal, Decimal | None, Decimal]]:
+    return [(each.total_cost.before_taxes, each.total_cost.total, each.total_energy) for each in cdrs]
 
 
 def _journal_of(
@@ -331,11 +331,34 @@ def _by_offers(
     )  # fmt: skip
 
 
-def _price(excl: int, incl: int, currency: str, percent: Decimal | None = None) -> OcpiPrice:
+def _price(
+    excl: int, incl: int, currency: str, percent: Decimal | None = None, lines: Sequence[Line] = ()
+) -> OcpiPrice:
+    """Return a price; of the taxes of its `lines` each has its name and its part, if there are others than VAT."""
     net = payable(Decimal(excl).scaleb(-6), currency)
     gross = payable(Decimal(incl).scaleb(-6), currency)
-    tax = (TaxAmount(name="VAT", percentage=percent, amount=gross - net),) if gross != net else ()
-    return OcpiPrice(before_taxes=net, taxes=tax)
+    parts, tax = _parts(lines), gross - net
+    if not tax:
+        return OcpiPrice(before_taxes=net, taxes=())
+    if parts.keys() <= {"VAT"} or not (whole := sum(parts.values())):
+        return OcpiPrice(before_taxes=net, taxes=(TaxAmount(name="VAT", percentage=percent, amount=tax),))
+    amounts = {name: payable(tax * part / whole, currency) for name, part in parts.items()}
+    amounts[next(reversed(amounts))] += tax - sum(amounts.values())
+    return OcpiPrice(before_taxes=net, taxes=tuple(TaxAmount(name=each, amount=amounts[each]) for each in amounts))
+
+
+def _parts(lines: Sequence[Line]) -> dict[str, Decimal]:
+    """Return what each tax is of lines, by name, unrounded and without a unit."""
+    found: dict[str, Decimal] = {}
+    for line in lines:
+        base = Decimal(line.excl_tax)
+        for stack in sorted({each.stack for each in line.taxes}):
+            here = [each for each in line.taxes if each.stack == stack]
+            for each in here:
+                name = "VAT" if each.kind.upper() == "VAT" else each.kind
+                found[name] = found.get(name, Decimal(0)) + base * each.ppm
+            base += base * sum(each.ppm for each in here) / 10**6
+    return found
 
 
 def _location(transaction: Transaction, where: _Where) -> CdrLocation:
@@ -395,7 +418,7 @@ def _by_plan(
             return None
         percents = {percent_of(each.taxes) for each in chosen}
         sums = sum(each.excl_tax for each in chosen), sum(each.incl_tax for each in chosen)
-        return _price(*sums, currency, next(iter(percents)) if len(percents) == 1 else None)
+        return _price(*sums, currency, next(iter(percents)) if len(percents) == 1 else None, chosen)
 
     made = OcpiCdr(
         country_code=roaming.country_code, party_id=roaming.party_id, id=name,
@@ -405,7 +428,7 @@ def _by_plan(
         authorization_reference=session.authorization_reference, cdr_location=_location(transaction, where),
         currency=currency, tariffs=tuple(each for each in found.values() if each.id in used),
         charging_periods=tuple(periods), signed_data=_signed_data(connection, transaction),
-        total_cost=_price(bill.excl_tax, bill.incl_tax, currency), total_fixed_cost=costs("fixed"),
+        total_cost=_price(bill.excl_tax, bill.incl_tax, currency, lines=bill.lines), total_fixed_cost=costs("fixed"),
         total_energy=volume(periods, "ENERGY"), total_energy_cost=costs("energy", "export"),
         total_time=hours_of(end_ms - start_ms), total_time_cost=costs("charging_time"),
         total_parking_time=hours_of(bill.idle_ms), total_parking_cost=costs("idle_time"),

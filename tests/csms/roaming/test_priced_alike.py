@@ -98,6 +98,35 @@ async def test_a_cdr_says_its_prices_where_ocpi_cannot_say_its_plan(
     assert (found == []) == bool(names)
 
 
+@pytest.mark.parametrize(
+    ("taxes", "named"),
+    [
+        ([("GST", 50_000, 0), ("QST", 99_750, 0)], {"GST": "0.30", "QST": "0.60"}),
+        ([("GST", 50_000, 0), ("PST", 100_000, 1)], {"GST": "0.30", "PST": "0.63"}),
+        ([("vat", 190_000, 0)], {"VAT": "1.14"}),
+    ],
+)
+async def test_a_cdr_has_taxes_by_their_names(
+    roaming: Roaming, taxes: list[tuple[str, int, int]], named: dict[str, str]
+) -> None:
+    """As in Canada, where their names are required (Price of 2.3.0)."""
+    listed = [{"kind": kind, "ppm": ppm, "stack": stack} for kind, ppm, stack in taxes]
+    charges = {name: {**PLAN[name], "taxes": listed} for name in ("energy", "fixed")}
+    assert (await roaming.ask("POST", "/tariffs", {**PLAN, "id": "other", **charges})).status == 201
+    assert (await roaming.ask("PUT", "/tariff-assignments", {"plan_id": "other"})).status < 300
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": "ALWAYS"})
+    station = await roaming.backend.booted()
+    await station.call("Authorize", {"idToken": {"idToken": "04A1B2C3", "type": "ISO14443"}})
+    cdr = await _charged(roaming, station)
+    (shown,) = (await roaming.ocpi("GET", "/cpo/2.3.0/cdrs")).json["data"]
+    for cost, net in ((shown["total_cost"], 6), (shown["total_energy_cost"], 5)):
+        assert (cost["before_taxes"], [each["name"] for each in cost["taxes"]]) == (net, list(named))
+    amounts = {each["name"]: Decimal(str(each["amount"])) for each in shown["total_cost"]["taxes"]}
+    assert amounts == {name: Decimal(each) for name, each in named.items()}
+    assert judge_cdr(cdr, {}, "Europe/Berlin", roaming.backend.clock.utc_ms()) == []
+
+
 def _period(begun: str, **volumes: float) -> dict[str, Any]:
     dimensions = [{"type": kind, "volume": each} for kind, each in volumes.items()]
     return {"tariffId": "other", "startPeriod": begun, "dimensions": dimensions}
