@@ -52,12 +52,13 @@ def test_older_partners_get_what_they_know() -> None:
         "capabilities": ["ISO_15118_20_PLUG_AND_CHARGE"],
     }
     location = {"evses": [
-        {"uid": "a", "capabilities": ["RESERVABLE"], "connectors": [connector]},
+        {"uid": "a", "capabilities": ["RESERVABLE"], "connectors": [connector],
+         "parking_restrictions": ["EV_ONLY", "TAXI"]},
         {"uid": "b", "connectors": [{**connector, "standard": "MCS"}]},
     ], "help_phone": "1"}  # fmt: skip
     found = wire.outer(location, "2.2.1")
     assert found == {"evses": [{"uid": "a", "capabilities": ["RESERVABLE"], "connectors": [
-        {"id": "1", "standard": "TESLA_S", "power_type": "DC"}]}]}  # fmt: skip
+        {"id": "1", "standard": "TESLA_S", "power_type": "DC"}], "parking_restrictions": ["EV_ONLY"]}]}  # fmt: skip
     assert wire.outer(location, "2.3.0") == location
     assert wire.outer({"connector_standard": "SAE_J3400"}, "2.2.1") == {"connector_standard": "TESLA_S"}
 

@@ -44,6 +44,7 @@ _DESCRIBES: Final = frozenset({"energy_mix", "help_phone", "meter_id", "name", "
 """Members without which a place is still known, and a CDR is still billed."""
 
 _LIMITS: Final = ("min_price", "max_price")
+_PARKING_221: Final = frozenset({"EV_ONLY", "PLUGGED", "DISABLED", "CUSTOMERS", "MOTORCYCLES"})
 _PLAIN_221: Final = 512
 
 
@@ -202,6 +203,8 @@ def outer(value: object, version: Version, key: str = "") -> object:
         fields.pop("capabilities", None)
     for name in fields.keys() & {"standard", "connector_standard"}:
         fields[name] = "TESLA_S" if value[name] == "SAE_J3400" else value[name]
+    if "parking_restrictions" in fields:
+        fields["parking_restrictions"] = [each for each in value["parking_restrictions"] if each in _PARKING_221]
     if key == "evses" and not fields.get("connectors"):
         return None
     if "contract_id" in value and value.get("type") == "EMAID":
