@@ -16,11 +16,13 @@ from v2g.typed_json import Fields
 _FEW = 20
 _QUARANTINE = f"{ROOT}/quarantine"
 
+REASONS: Final = {"times": "wrong times", "evse": "EVSE", "feed_in": "feed in"}
+"""What a page says instead of a reason's name."""
 
 REVIEWS: Final = (
     Column("session", "Session", lambda row: row["session_id"]),
     Column("state", "State", lambda row: row["state"], "state"),
-    Column("reason", "Reason", lambda row: row["reason"].replace("_", " ")),
+    Column("reason", "Reason", lambda row: REASONS.get(row["reason"], row["reason"]), "state"),
     Column("detail", "What is wrong", lambda row: row["detail"], "long"),
     Column(
         "station", "Station", lambda row: row["station_id"], href=lambda row: f"/stations/{segment(row['station_id'])}"

@@ -16,8 +16,9 @@ from jinja2.runtime import Context
 
 from csms.accounts.rules import Role
 from csms.alerts.pages import HOURS, SEVERITIES, VIEWS
+from csms.booking import plausibility
 from csms.booking.pages import BULK as DECIDED
-from csms.booking.pages import DECISIONS, STATES
+from csms.booking.pages import DECISIONS, REASONS, STATES
 from csms.booking.store import State
 from csms.books.reports import Grouping
 from csms.catalogues import catalogues
@@ -90,6 +91,7 @@ LABELS = {
     *BULK.values(),
     *DECIDED.values(),
     *STATES.values(),
+    *(REASONS.get(each, each) for each in get_args(plausibility.Reason)),
     *INSTALLED.values(),
     *TOKEN_VIEWS.values(),
     *(text for text, _ in DRIVERS.values()),
