@@ -113,6 +113,7 @@ _KEPT_MS: Final = 30 * 86_400_000
 _AUTHORIZED_MS: Final = 400 * 86_400_000
 _OLD_TARIFFS_MS: Final = 90 * 86_400_000
 """A CDR comes within weeks of its session."""
+_NO_SUCH_PROFILE: Final = "PROFILE_TYPE_NOT_SUPPORTED"
 _OPEN: Final = ("waiting", "accepted")
 """States without a result yet."""
 
@@ -191,6 +192,8 @@ async def send_command(services: Services, partners: Partners, known: KnownPartn
         answer = await partners.call(known, *asked, to=sent.party)
         if sent.command.command == "SET_PREFERENCES":  # its answer is the result
             state = str(answer.data)[:20]
+            if answer.data == _NO_SUCH_PROFILE:  # states have 20 characters
+                state, detail = "NOT_SUPPORTED", _NO_SUCH_PROFILE
         else:
             said = wire.read(answer.data, CommandResponse)
             state = "accepted" if said.result == "ACCEPTED" else said.result[:20]

@@ -151,6 +151,8 @@ async def test_a_session_is_limited_and_no_more(roaming: Roaming) -> None:
     limit = {"command": "SET_PROFILE", "session_id": "S1", "limit_w": 7400}
     assert (await sent(roaming, limit, 409))["code"] == "not_registered"  # it has no such module
     roaming.partner.offers("2.2.1", ("credentials", "commands", "chargingprofiles"))
+    wishes = {"identifier": "sessions", "role": "SENDER", "url": f"{roaming.partner.url}/wishes"}
+    roaming.partner.answers["/d"][1]["endpoints"].append(wishes)
     said = {"token": "token-b", "url": f"{roaming.partner.url}/versions", "roles": [ROLE]}
     roaming.token = (await roaming.ocpi("PUT", "/2.2.1/credentials", said)).json["data"]["token"]
     for method in ("PUT", "DELETE"):
@@ -167,6 +169,9 @@ async def test_a_session_is_limited_and_no_more(roaming: Roaming) -> None:
         else:
             assert "response_url=" in roaming.partner.requests[-1][1]
     assert sorted(await states(roaming)) == ["ACCEPTED", "accepted"]
+    roaming.partner.answers["/wishes/S1/charging_preferences"] = 200, "PROFILE_TYPE_NOT_SUPPORTED"
+    made = await sent(roaming, {"command": "SET_PREFERENCES", "session_id": "S1", "profile_type": "GREEN"})
+    assert (made["state"], made["detail"]) == ("NOT_SUPPORTED", "PROFILE_TYPE_NOT_SUPPORTED")
 
 
 async def test_without_a_result_it_has_timed_out_also_after_a_restart(roaming: Roaming) -> None:
