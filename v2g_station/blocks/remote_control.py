@@ -110,7 +110,7 @@ class RemoteControl(FunctionalBlock):
                 reservation_id=reservation,
                 languages=verdict.languages,
                 message=verdict.message,
-                energy_transfer=verdict.energy_transfer,
+                energy_transfer=self._authorizer.permitted(verdict.energy_transfer),
                 limit=self._web_payments.limit_of(evse.number, found.id_token),
             )
             self._sessions.authorize(evse, granted, "RemoteStart")  # F01.FR.19

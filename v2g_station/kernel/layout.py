@@ -46,6 +46,9 @@ _OF_MODES: Final = frozenset(
 _PER_CONNECTOR: Final = frozenset({"Connector", "ConnectorPlugRetentionLock"})
 _PER_SLOT: Final = frozenset({"NetworkConfiguration"})
 
+V2X: Final = "V2XChargingCtrlr.Enabled"
+"""Whether vehicles may discharge: by it the CSMS turns that off for the whole station."""
+
 SLOTS: Final = (1, 2, 3, 4)
 """Slots for network profiles (B09.FR.06)."""
 

@@ -12,6 +12,7 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
 from v2g_station.blocks.authorization.cache import Cache, CachedToken, known
 from v2g_station.blocks.authorization.contracts import (
+    CHARGING_ONLY,
     AuthorizationStatus,
     AuthorizeOutcome,
     allowed_energy_transfer,
@@ -37,6 +38,7 @@ from v2g_station.blocks.reservation import Reservations
 from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION, FunctionalBlock, Shared
 from v2g_station.blocks.web_payment import WebPayments
 from v2g_station.kernel.kernel import Answer
+from v2g_station.kernel.layout import V2X
 
 
 class _Floating(NamedTuple):
@@ -260,9 +262,16 @@ class Authorizer(FunctionalBlock):
 
     def _grant(self, evse: Evse, id_token: IdToken, verdict: TokenVerdict) -> None:
         _, reservation = self.usable(evse, id_token, verdict.group)
+        verdict = replace(verdict, energy_transfer=self.permitted(verdict.energy_transfer))
         found = Authorization(**asdict(verdict), id_token=id_token, reservation_id=reservation)
         self._show(evse.number, "accepted")
         self._sessions.authorize(evse, found)
+
+    def permitted(self, modes: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the energy transfer modes among these (empty: all) that are turned on: without V2X, charging only."""
+        if self._k.model.flag(V2X):
+            return modes
+        return tuple(each for each in modes if each in CHARGING_ONLY) or CHARGING_ONLY
 
     # -- payments
 
@@ -411,6 +420,7 @@ class Authorizer(FunctionalBlock):
             if isinstance(answer, AuthorizeResponse):
                 outcome = authorize_outcome(answer, self._k.version, validated=valid is True)
                 info, modes = answer.id_token_info, outcome.energy_transfer
+                outcome = replace(outcome, energy_transfer=self.permitted(modes))
                 self._cache.learn(token, info, authorized=True, energy_transfer=modes)
                 accepted = outcome.decision is AuthorizationStatus.ACCEPTED
                 verdict = _verdict(known(info, self._k.utc_ms))
@@ -438,7 +448,7 @@ class Authorizer(FunctionalBlock):
         if found is not None and found.status != "Accepted":
             return AuthorizeOutcome(decision=decision_of(found.status), status=found.status), verdict
         decision = AuthorizationStatus.ACCEPTED if verdict.accepted else AuthorizationStatus.UNREACHABLE
-        return AuthorizeOutcome(decision=decision, energy_transfer=verdict.energy_transfer), verdict
+        return AuthorizeOutcome(decision=decision, energy_transfer=self.permitted(verdict.energy_transfer)), verdict
 
     # -- later status from the CSMS
 

@@ -14,6 +14,7 @@ from v2g.ocpp.routes import Version
 from v2g.ocpp.times import parse_time
 from v2g_station.blocks.evse import Evse
 from v2g_station.kernel.kernel import Kernel, status_info
+from v2g_station.kernel.layout import V2X
 from v2g_station.kernel.local_time import ZULU, LocalTime, known_zone, local_time, naive, parse_offset
 
 _RECURRENCE: Final[Mapping[str, int]] = {"Daily": 86_400_000, "Weekly": 7 * 86_400_000}
@@ -65,6 +66,8 @@ class ProfileSituation(msgspec.Struct, frozen=True, kw_only=True):
     """Number of the EVSE's own phases; 0: direct current."""
     csms_first: bool = False
     """Whether set-points of the CSMS take precedence over those of external systems (SetpointPriority)."""
+    both_ways: bool = True
+    """Whether the CSMS lets vehicles discharge at all (V2XChargingCtrlr.Enabled)."""
 
 
 @lru_cache(maxsize=1024)
@@ -206,7 +209,8 @@ class ProfileContext:
             model.checks[f"clockctrlr.{name.lower()}"] = _check_zone if name == "TimeZone" else _check_offset
         for name in ("TimeZone", "TimeOffset", "TimeOffset[NextTransition]", "NextTimeOffsetTransitionDateTime"):
             model.after[f"clockctrlr.{name.lower()}"] = lambda _: changed()
-        model.after["smartchargingctrlr.setpointpriority"] = lambda _: changed()
+        for key in ("smartchargingctrlr.setpointpriority", V2X.lower()):
+            model.after[key] = lambda _: changed()
         alternating = any(evse.phases for evse in kernel.layout.evses)
         self.units: tuple[ocpp.ChargingRateUnit, ...] = ("W", "A") if alternating else ("W",)
         kernel.put("SmartChargingCtrlr.RateUnit", ",".join(self.units))
@@ -262,6 +266,7 @@ class ProfileContext:
             phases=min(phases, evse.phases or phases) if evse is not None else phases,
             lines=own,
             csms_first=model.text("SmartChargingCtrlr.SetpointPriority") == "CSMS",
+            both_ways=model.flag(V2X),
         )
 
 

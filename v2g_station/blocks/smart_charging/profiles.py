@@ -91,7 +91,8 @@ def _undivided(installed: Iterable[InstalledProfile], utc_ms: int, around: Profi
     # on top of all limits (SC.01, K04.FR.05)
     at_evse, at_station = _shared(installed, "LocalGeneration", utc_ms, around)
     generated = [*at_evse, *(_divided(each, around.sharers) for each in at_station)]
-    found = _smallest([own, *most, *external], generated)
+    never = [] if around.both_ways else [ProfileLimits(discharge_w=0, discharge_a=0 if around.lines else None)]
+    found = _smallest([own, *most, *external, *never], generated)
     source = _setpoint_source(own, [*external, *external_whole], around)
     changes = (edge for item in installed for edge in edges(item, utc_ms, around))
     if bounds := [*most_whole, *external_whole]:

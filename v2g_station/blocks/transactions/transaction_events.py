@@ -20,6 +20,7 @@ from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.transaction_records import MeterSample, ReadMeter, Step, TransactionRecord, meter_value
 from v2g_station.kernel.kernel import Kernel
+from v2g_station.kernel.layout import V2X
 
 MAX_ENDED_VALUES: Final = 200
 _SIGNED_APART: Final = {
@@ -137,7 +138,7 @@ class TransactionEvents:
     def both_ways(self) -> bool:
         """Return whether bidirectional transfer by ISO 15118-20 is possible (Q01.FR.02)."""
         flag = self._k.model.flag
-        return self._k.version == "2.1" and flag("ISO15118Ctrlr.Enabled") and flag("V2XChargingCtrlr.Enabled")
+        return self._k.version == "2.1" and flag("ISO15118Ctrlr.Enabled") and flag(V2X)
 
     # -- readings
 

@@ -8,6 +8,7 @@ import pytest
 from tests.station.authorizations import says
 from tests.station.bench import SOCKET, Bench, Refused, at
 from v2g.ocpp.messages.authorization import AuthorizationStatus, IdToken, IdTokenInfo
+from v2g_station.blocks.authorization.contracts import CHARGING_ONLY, AuthorizeOutcome
 from v2g_station.blocks.evse import ContractPresented, Indicate
 
 GROUP = {"idToken": "GROUP-1", "type": "Central"}
@@ -207,6 +208,20 @@ def test_contract_validated_here(central: str) -> None:
     contract(found, locally_valid=True, chain_pem="CHAIN")
     assert ("certificate" in found.expect("Authorize", idToken__type="eMAID")) is (central == "true")
     found.expect("TransactionEvent", triggerReason="Authorized")
+
+
+@pytest.mark.parametrize("online", [True, False])
+def test_a_contract_charges_only_where_v2x_is_turned_off(*, online: bool) -> None:
+    """V2XChargingCtrlr.Enabled."""
+    variables = {"ISO15118Ctrlr.ContractValidationOffline": "true", "AuthCtrlr.OfflineTxForUnknownIdEnabled": "true"}
+    found = Bench("2.1", variables=variables | {"V2XChargingCtrlr.Enabled": "false"})
+    found.answers["Authorize"] = says() | {"certificateStatus": "Accepted", "allowedEnergyTransfer": ["DC_BPT", "DC"]}
+    if not online:
+        found.drop()
+    shown: list[AuthorizeOutcome] = []
+    fact = ContractPresented(evse_id=1, emaid="DEV2GC00000001", locally_valid=True)
+    found.run(found.station.judge_contract(fact, lambda outcome, _: shown.append(outcome), found.moment))
+    assert [each.energy_transfer for each in shown] == [("DC",) if online else CHARGING_ONLY]
 
 
 def test_contract_validation_by_the_csms_fails() -> None:

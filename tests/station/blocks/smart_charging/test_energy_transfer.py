@@ -10,7 +10,8 @@ from tests.station.high_level import NEEDS, offers
 from tests.station.profiles import limit, profile, put
 from tests.station.vehicles import V2X, charging, own
 from v2g.hardware.energy_manager.commands import CommandStep
-from v2g_station.blocks.evse import Power
+from v2g_station.blocks.authorization.contracts import CHARGING_ONLY
+from v2g_station.blocks.evse import AllowPower, Power
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
 from v2g_station.blocks.smart_charging.high_level import NeedsReported, VehicleKnown
 from v2g_station.blocks.smart_charging.local_control import GridFrequency, SetPower, UpstreamLoad
@@ -55,6 +56,46 @@ def test_tc_q_103_cs_needs_rejected() -> None:
     assert event["transactionInfo"]["stoppedReason"] == "ReqEnergyTransferRejected"
     assert not found.allowed()
     assert offers(found) == []
+
+
+def test_v2x_that_the_csms_turns_off_discharges_no_vehicle() -> None:
+    """V2XChargingCtrlr.Enabled (part 2, 2.17): what runs ends at once, and what begins is charging only."""
+    found = charging()
+    own(found, {"operationMode": "CentralSetpoint", "setpoint": -9000.0, "limit": 9000.0, "dischargeLimit": -9000.0})
+    assert wish(found) == -9000
+    assert found.set("V2XChargingCtrlr", "Enabled", "false") == "Accepted"
+    last = [each for each in found.commands if isinstance(each, ProfileLimits)][-1]
+    assert (last.setpoint_w, last.charge_w, last.discharge_w) == (0, 9000, 0)
+    (period,) = found.ask("GetCompositeSchedule", evseId=1, duration=60)["schedule"]["chargingSchedulePeriod"]
+    assert (period["setpoint"], "dischargeLimit" in period) == (0, False)
+    found.fact(ExternalLimit(source="EMS", setpoint_w=-5000.0))
+    assert wish(found) == 0
+    found.fact(ExternalLimit(source="EMS"))
+    assert found.set("V2XChargingCtrlr", "Enabled", "true") == "Accepted"
+    assert wish(found) == -9000
+
+
+@pytest.mark.parametrize("remote", [True, False])
+@pytest.mark.parametrize(
+    ("listed", "allowed"),
+    [(["DC", "DC_BPT"], ("DC",)), (["DC_BPT"], CHARGING_ONLY), (None, CHARGING_ONLY)],
+)
+def test_v2x_that_the_csms_has_turned_off_is_not_allowed_to_drivers(
+    listed: list[str] | None, allowed: tuple[str, ...], *, remote: bool
+) -> None:
+    found = Bench("2.1", evses=(V2X,), variables={"V2XChargingCtrlr.Enabled": "false"})
+    found.answers["Authorize"] = {"idTokenInfo": {"status": "Accepted"}} | (
+        {"allowedEnergyTransfer": listed} if listed else {}
+    )
+    found.plug()
+    if remote:
+        token = {"idToken": "TAG-1", "type": "ISO14443"}
+        assert found.ask("RequestStartTransaction", idToken=token, remoteStartId=1, evseId=1)["status"] == "Accepted"
+        found.wait(1)
+    else:
+        found.present()
+    (order,) = [each for each in found.commands if isinstance(each, AllowPower) and each.allowed]
+    assert order.energy_transfer == allowed
 
 
 def test_needs_that_20_1_rejects_are_planned_by_default() -> None:
