@@ -103,7 +103,7 @@ def environment() -> Environment:
         ),
         "facts": facts,
         "doing": doing,
-        "unit": lambda signal: SIGNALS[signal].unit if signal in SIGNALS else "",
+        "unit": unit,
         "shape": lambda state: STATUS.get(state or "", ""),
     }
     made.globals |= {"NUMBERS": NUMBERS, "BOUNDS": BOUNDS, "STEPS": STEPS}
@@ -232,6 +232,12 @@ def price(given: object) -> str:
     if given is None:
         return DASH
     return (decimals_of(given) if isinstance(given, int) else str(given)).replace(".", shown_point.get())
+
+
+def unit(signal: str) -> str:
+    """Return the unit of a vehicle's signal as people write it."""
+    found = SIGNALS[signal].unit if signal in SIGNALS else ""
+    return {"degC": "°C", "degrees": "°"}.get(found, found)
 
 
 def duration(ms: int | None) -> str:

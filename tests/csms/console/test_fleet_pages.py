@@ -56,7 +56,7 @@ async def test_a_site_and_a_session_show_which_limit_binds(ask: ApiClient) -> No
     assert found["bounds"] == [{"name": "external", "power_w": 9000, "source": "EMS"}]
     assert float(found["power_w"]) == 7200
     ada = await employ(ask, "ada", Role.VIEWER)
-    assert "63.0, 63.0, 63.0 48.1, 11.5" in text_of(await ada.get("/console/sites"))
+    assert "63 / 63 / 63 48.1, 11.5" in text_of(await ada.get("/console/sites"))
     page = text_of(await ada.get("/console/sites/depot"))
     assert re.search(r"feeder depot/main import 63.0 / 63.0 / 63.0 A fuse always 7.2.kW 52.6 A \(L1\)", page)
     assert re.search(r"Limit from outside EMS 9.0.kW binds", page)
@@ -66,7 +66,7 @@ async def test_a_site_and_a_session_show_which_limit_binds(ask: ApiClient) -> No
 
 
 async def test_vehicles_are_listed_with_those_that_are_silent(ask: ApiClient) -> None:
-    await deliver(ask, "EV-OLD", 1, battery__soc=20.5)
+    await deliver(ask, "EV-OLD", 1, battery__soc=20.5, battery__temperature__max=31.0)
     ask.backend.clock.advance(2 * 3600)
     for number in range(60):
         await deliver(ask, f"EV-{number:02}", 1, battery__soc=81.0, charging__power=-7_500.0)
@@ -80,6 +80,8 @@ async def test_vehicles_are_listed_with_those_that_are_silent(ask: ApiClient) ->
     assert "EV-OLD" in silent
     assert "EV-00" not in silent
     assert "20.5 %" in text_of(await ada.get("/console/vehicles/EV-OLD"))
+    german = text_of(await ada.get("/console/vehicles/EV-OLD", accept_language="de"))
+    assert ("20,5 %" in german, "31,0 °C" in german) == (True, True)
     assert (await ada.get("/console/vehicles/nobody")).status == 404
     grid = await employ(ask, "bob", Role.GRID_OPERATOR)
     assert (await grid.get("/console/vehicles")).status == 200
