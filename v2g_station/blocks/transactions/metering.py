@@ -18,10 +18,10 @@ class Metering(FunctionalBlock):
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)
         after = self._k.model.after
-        after["sampleddatactrlr.txupdatedinterval"] = lambda _: self._again()
-        after["sampleddatactrlr.txendedinterval"] = lambda _: self._again()
-        after["aligneddatactrlr.interval"] = lambda _: self.align()
-        after["aligneddatactrlr.txendedinterval"] = lambda _: self.align()
+        for name in ("txupdatedinterval", "txendedinterval"):
+            after[f"sampleddatactrlr.{name}"] = lambda _: self._again()
+        for name in ("enabled", "interval", "txendedinterval"):
+            after[f"aligneddatactrlr.{name}"] = lambda _: self.align()
         for number in self._evses:
             for way in ("import", "export"):
                 name = f"fiscalmetering#{number}.energy{way}"

@@ -160,6 +160,16 @@ def test_the_fiscal_meter_can_be_read_as_a_variable() -> None:
     assert energies() == ["", "", "", ""]
 
 
+def test_clock_aligned_values_can_be_turned_off_and_on() -> None:
+    found = Bench(variables={"AlignedDataCtrlr.Interval": "60"})
+    counts = []
+    for value in ("true", "false", "true"):
+        assert found.set("AlignedDataCtrlr", "Enabled", value) == "Accepted"
+        found.wait(120)
+        counts.append(len(found.all("MeterValues")))
+    assert counts == [6, 6, 12], "two EVSEs and the main meter, twice"
+
+
 def test_a_new_interval_counts_at_once() -> None:
     found = charging(variables={"SampledDataCtrlr.TxUpdatedInterval": "0"})
     found.clear()
