@@ -20,7 +20,7 @@ from v2g.energy.meter_records.keys import MeterKey, read_key
 from v2g.energy.meter_records.record import Direction, Record
 from v2g.errors import CodecError, ConfigError, OcppError
 from v2g.ocpp.rpc import CALL, CALLERROR, CALLRESULT, SEND
-from v2g.ocpp.times import parse_time
+from v2g.ocpp.times import format_time, parse_time
 from v2g.text import printable
 from v2g_testkit.cases.case import Described, Result, Verdict
 from v2g_testkit.ocpp.case import Payload
@@ -328,8 +328,9 @@ SIGNED: Final = _rule(
 )
 CLOCK: Final = _rule(
     "RUN-CLOCK",
-    "The time of a transaction's events does not go back; it is that of the back end, if that is the station's source.",
-    ("TransactionEventRequest", "B01.FR.06"),
+    "The time of a transaction's events does not go back, and is about that of their readings; it is that of the back "
+    "end, also in reports, if that is the station's source.",
+    ("TransactionEventRequest", "B01.FR.06", "NotifyReportRequest"),
 )
 BOOT: Final = _rule(
     "RUN-BOOT", "A station sends nothing before BootNotification, and nothing unasked before that is accepted.",
@@ -480,8 +481,10 @@ class RunJudge:
     def __init__(self, device: Device, waived: Mapping[str, str], *, is_16: bool = False) -> None:
         """`is_16`: it speaks OCPP 1.6, where message ids may come again on another connection."""
         self._is_station, self._is_16 = device == "station", is_16
-        self.rules: Final = tuple(rule for rule in RULES if device in rule.devices)
-        known = [rule.id for rule in self.rules]
+        own = [rule for rule in RULES if device in rule.devices]
+        gives_ids = self._is_station is not is_16
+        self.rules: Final = tuple(rule for rule in own if gives_ids or rule is not TRANSACTION_IDS)
+        known = [rule.id for rule in own]
         if unknown := [each for each in waived if each not in known]:
             raise ConfigError(f"waived: no rule {printable(unknown[0])!r}", hint=", ".join(known))
         self._waived = waived
@@ -663,6 +666,9 @@ class RunJudge:
             self._judge(REQUEST_IDS, numbered not in self._numbers, f"{action} has the {field} {number} again")
         if self._is_station:
             self._start(action)
+        if "generatedAt" in payload:
+            behind_ms = math.inf if action == "NotifyEvent" else BEHIND_MS  # events of before wait in a queue
+            self._is_now(payload["generatedAt"], action, behind_ms)
         match action:
             case "BootNotification":
                 for wrong in self._timeouts.boot(self._frame.connection, self._frame.at_s):
@@ -971,6 +977,11 @@ class RunJudge:
         if payload.get("offline") is not True:
             self._is_now(time, f"{kind} of {about}")
         found.events[number] = kind, time
+        if any(each == "Started" for each, _ in found.events.values()):
+            begun = min(_utc_ms(at) for _, at in found.events.values())
+            for at, _ in _samples(payload.get("meterValue")):
+                within = begun - BEHIND_MS < at < _utc_ms(time) + AHEAD_MS
+                self._judge(CLOCK, within, f"{about}: a reading of {format_time(at)} is in {kind} of {time}")
         if kind == "Ended":
             found.ended = number
         self._place(identifier, found, payload.get("evse"))

@@ -36,13 +36,13 @@ def event(number: int, kind: str, seq_no: int, wh: float, transaction: str = "tx
     return [("received", [2, f"t{number}", "TransactionEvent", payload]), ("sent", [3, f"t{number}", {}])]
 
 
-def report(request: int, number: int, *names: str, tbc: bool = False) -> list[Message]:
+def report(request: int, number: int, *names: str, tbc: bool = False, at: str = "x") -> list[Message]:
     """Return a part of a report and its answer."""
     entries = [
         {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": name}, "variableAttribute": [{"value": "1"}]}
         for name in names
     ]
-    payload = {"requestId": request, "seqNo": number, "tbc": tbc, "generatedAt": "x", "reportData": entries}
+    payload = {"requestId": request, "seqNo": number, "tbc": tbc, "generatedAt": at, "reportData": entries}
     identifier = f"r{request}-{number}"
     return [("received", [2, identifier, "NotifyReport", payload]), ("sent", [3, identifier, {}])]
 
@@ -142,13 +142,23 @@ def frames(steps: list[list[Message]], connection: int = 1) -> list[Frame]:
 
 
 def judged(
-    device: Device, *cases: list[Frame], asked: tuple[str, ...] = ("SetChargingProfile", "RequestStartTransaction")
+    device: Device,
+    *cases: list[Frame],
+    asked: tuple[str, ...] = ("SetChargingProfile", "RequestStartTransaction"),
+    is_16: bool = False,
 ) -> dict[str, Result]:
     """Return the results of all rules over a run of cases."""
-    judge = RunJudge(device, {})
+    judge = RunJudge(device, {}, is_16=is_16)
     for number, each in enumerate(cases, 1):
         judge.take(f"TC_{number}", each, asked)
     return {rule.id: judge.result(rule) for rule in judge.rules}
+
+
+def test_who_gives_transactions_their_ids_is_judged_for_it() -> None:
+    """The station; in OCPP 1.6 the back end."""
+    for device, is_16 in (("station", False), ("csms", True)):
+        assert "RUN-TRANSACTION-IDS" in {rule.id for rule in RunJudge(device, {}, is_16=is_16).rules}
+        assert "RUN-TRANSACTION-IDS" not in {rule.id for rule in RunJudge(device, {}, is_16=not is_16).rules}
 
 
 def broken(results: dict[str, Result]) -> set[str]:
@@ -265,6 +275,16 @@ STATION_FAULTS: dict[str, tuple[Callable[[list[list[Message]]], list[list[Messag
     "a clock is hours behind": (
         lambda steps: [clock("12:00:00"), told("TimeSource", "RTC,Heartbeat"), *steps], "RUN-CLOCK",
     ),
+    "a report is of a time hours ago": (
+        lambda steps: [
+            clock("10:00:00"), told("TimeSource", "Heartbeat"), *steps,
+            inventory(5), report(5, 0, "A", "B", "TimeSource", at="2026-11-02T08:00:00Z"),
+        ], "RUN-CLOCK",
+    ),
+    "a reading is of years ago": (
+        instead(4, event(1, "Started", 0, 100.0, meterValue=[
+            {"timestamp": "2020-11-02T10:00:00Z", "sampledValue": [{"value": 100.0}]}])), "RUN-CLOCK",
+    ),
     "a report lacks its first part": (without(1), "RUN-REPORT-PARTS"),
     "a report is not finished": (without(2), "RUN-REPORT-PARTS"),
     "events are numbered from one": (plus(events(1)), "RUN-REPORT-PARTS"),
@@ -317,7 +337,7 @@ CSMS_FAULTS: dict[str, tuple[Callable[[list[list[Message]]], list[list[Message]]
 @pytest.mark.parametrize("fault", CSMS_FAULTS)
 def test_each_fault_of_a_back_end_breaks_its_rule(fault: str) -> None:
     change, rule = CSMS_FAULTS[fault]
-    assert broken(judged("csms", frames(change(CSMS)))) == {rule}
+    assert broken(judged("csms", frames(change(CSMS)), is_16=rule == "RUN-TRANSACTION-IDS")) == {rule}
 
 
 def test_a_profile_for_the_needs_of_a_vehicle_needs_no_operator() -> None:
