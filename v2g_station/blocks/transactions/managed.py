@@ -192,6 +192,7 @@ class ManagedSessions(EvseSessions):
         left = status == "Available" and self._shown.get(evse_id) == "Occupied"
         self._shown[evse_id] = status
         evse = self._evses[evse_id]
+        self.present(evse)
         if left and evse.authorization is not None and evse.record is None:
             self._withdraw(evse)
         if not self._k.planned(f"vehicle.{evse_id}"):

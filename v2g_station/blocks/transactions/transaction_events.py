@@ -105,8 +105,6 @@ class TransactionEvents:
         )
         record, request = self._keyed(record, request)
         evse.record, evse.last_state = record, state
-        self._k.put(f"EVSE#{evse.number}.ActiveTransactionId", "" if kind == "Ended" else record.transaction_id)
-        self._k.put(f"EVSE#{evse.number}.ChargingState", state)
         if kind != "Ended":
             self.keep(evse, record)
         spare = kind == "Updated" and trigger in ("MeterValuePeriodic", "MeterValueClock", "RunningCost")
@@ -128,7 +126,19 @@ class TransactionEvents:
 
     def announce(self, evse: Evse) -> None:
         """Call `on_change`."""
+        self.present(evse)
         self.on_change.tell(evse)
+
+    def present(self, evse: Evse) -> None:
+        """Show an EVSE's transaction in its variables, with the power that was read last while energy flows."""
+        record, place = evse.record, f"EVSE#{evse.number}"
+        state = evse.charging_state() if record is None else record.charging_state
+        sample = record.last_sample if record is not None and state == "Charging" else None
+        power_w = (sample.power_w or 0) if sample is not None else 0
+        self._k.put(f"{place}.ActiveTransactionId", "" if record is None else record.transaction_id)
+        self._k.put(f"{place}.ChargingState", state)
+        self._k.put(f"{place}.Power", str(max(0, power_w)))
+        self._k.put(f"{place}.DischargePower", str(max(0, -power_w)))
 
     def keep(self, evse: Evse, record: TransactionRecord) -> None:
         """Set and store a transaction's state."""
@@ -151,8 +161,8 @@ class TransactionEvents:
         """Read the meter of an EVSE."""
         sample = self._read(evse.number, context)
         if sample is not None and evse.record is not None:
-            self._k.put(f"EVSE#{evse.number}.Power", str(max(0, sample.power_w or 0)))
             evse.record = msgspec.structs.replace(evse.record, last_sample=msgspec.structs.replace(sample, signed=()))
+            self.present(evse)
             self.on_sample.tell(evse)
         return sample
 

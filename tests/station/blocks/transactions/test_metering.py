@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.station.bench import Bench
+from tests.station.bench import FIXED, Bench
+from tests.station.blocks.transactions.managed_resumption import begin, lead, show
 from tests.station.charging import charging
 
 
@@ -168,6 +169,50 @@ def test_clock_aligned_values_can_be_turned_off_and_on() -> None:
         found.wait(120)
         counts.append(len(found.all("MeterValues")))
     assert counts == [6, 6, 12], "two EVSEs and the main meter, twice"
+
+
+def present(found: Bench) -> list[str]:
+    """What the variables of an EVSE say."""
+    names = ("Power", "DischargePower", "ChargingState", "ActiveTransactionId")
+    component = {"name": "EVSE", "evse": {"id": 1}}
+    data = [{"component": component, "variable": {"name": each}} for each in names]
+    return [each["attributeValue"] for each in found.ask("GetVariables", getVariableData=data)["getVariableResult"]]
+
+
+def test_an_evse_shows_its_transaction_and_the_power_that_flows() -> None:
+    """EVSE.Power and the like of part 2, appendix 3: no power of a transaction that is over."""
+    found = Bench("2.1")
+    assert present(found) == ["0", "0", "Idle", ""]
+    found.plug()
+    found.present()
+    found.flow()
+    found.wait(61)
+    number = found.all("TransactionEvent")[0]["transactionInfo"]["transactionId"]
+    assert present(found) == ["11000", "0", "Charging", number]
+    found.power_w = -5000
+    found.wait(60)
+    assert present(found) == ["0", "5000", "Charging", number]
+    found.flow("SuspendedEV")
+    assert present(found) == ["0", "0", "SuspendedEV", number]
+    found.present()
+    assert present(found) == ["0", "0", "EVConnected", ""]
+    found.unplug()
+    assert present(found) == ["0", "0", "Idle", ""]
+
+
+def test_an_evse_of_a_charger_that_manages_transactions_shows_them() -> None:
+    found = Bench("2.1", evses=(FIXED,), managed=True)
+    show(found, "Occupied")
+    assert present(found) == ["0", "0", "EVConnected", ""]
+    begin(found, "a")
+    number = found.all("TransactionEvent")[0]["transactionInfo"]["transactionId"]
+    sample = found.read(1)
+    lead(found, lambda s: s.progress("a", "ChargingStateChanged", charging_state="Charging", sample=sample))
+    assert present(found) == ["11000", "0", "Charging", number]
+    lead(found, lambda s: s.finish("a", trigger="StopAuthorized", reason="Local", sample=sample))
+    assert present(found) == ["0", "0", "EVConnected", ""]
+    show(found, "Available")
+    assert present(found) == ["0", "0", "Idle", ""]
 
 
 def test_a_new_interval_counts_at_once() -> None:
