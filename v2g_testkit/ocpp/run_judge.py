@@ -289,8 +289,9 @@ ONE_CALL: Final = _rule(
     "RUN-ONE-CALL", "No request is sent while an earlier one waits for its answer.", ("OCPP-J 4.1.1",), devices=_BOTH,
 )  # fmt: skip
 ANSWERS: Final = _rule(
-    "RUN-ANSWERS", "Every answer belongs to a request of this connection, and no request is answered twice.",
-    ("OCPP-J 4.1.4",), devices=_BOTH,
+    "RUN-ANSWERS", "Every answer belongs to a request of this connection, no request is answered twice, and results "
+    "are of the variables that were asked for.", ("OCPP-J 4.1.4", "B05.FR.01", "B05.FR.02", "B06.FR.01", "B06.FR.02"),
+    devices=_BOTH,
 )  # fmt: skip
 TRANSACTION_IDS: Final = _rule(
     "RUN-TRANSACTION-IDS",
@@ -803,6 +804,12 @@ class RunJudge:
             self._reports_asked.setdefault(action, set()).add(request)
             if action == "GetBaseReport" and payload.get("reportBase") == "FullInventory":
                 self._inventories[request] = set()
+        for kind in ("getVariable", "setVariable"):
+            asked, found = (
+                sorted((*_variable(each), str(each.get("attributeType", "Actual"))) for each in _objects(one))
+                for one in (payload.get(f"{kind}Data"), answer.get(f"{kind}Result"))
+            )
+            self._judge(ANSWERS, asked == found, f"answers {action} of {asked} with results of {found}")
         for each in _objects(answer.get("getVariableResult")):
             if each.get("attributeStatus") == "Accepted" and len(self._values) < MOST_STORED:
                 assert self._frame is not None

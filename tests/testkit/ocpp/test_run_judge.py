@@ -275,6 +275,11 @@ STATION_FAULTS: dict[str, tuple[Callable[[list[list[Message]]], list[list[Messag
     "a clock is hours behind": (
         lambda steps: [clock("12:00:00"), told("TimeSource", "RTC,Heartbeat"), *steps], "RUN-CLOCK",
     ),
+    "a maximum is read as the value": (
+        plus([value("q1", "B")[0], ("received", [3, "q1", {"getVariableResult": [
+            {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "B"}, "attributeType": "MaxSet",
+             "attributeStatus": "Accepted", "attributeValue": "1"}]}])]), "RUN-ANSWERS",
+    ),
     "a report is of a time hours ago": (
         lambda steps: [
             clock("10:00:00"), told("TimeSource", "Heartbeat"), *steps,
