@@ -35,7 +35,7 @@ class UptimeRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     days: Annotated[int, Meta(ge=1, le=366)] = 365
     """Length of the period, by default that before now."""
     offline: Literal["counts", "does not count"] = "counts"
-    """Whether a station that is not connected counts as an outage."""
+    """Whether a station that is not connected counts as an outage; where not, it is none whatever it was before."""
     not_working: tuple[Literal["Faulted", "Unavailable"], ...] = ("Faulted", "Unavailable")
     """States of a connector that count as an outage; an EVSE works while one of its connectors does."""
     excluded: tuple[Cause, ...] = ()
@@ -152,11 +152,9 @@ def uptime(
     events = sorted(history, key=attrgetter("at_ms", "connector_id"))
     if not events:
         return Uptime(0, 0, 0, ())
-    gaps: list[tuple[TimeSpan, int]] = []
+    others = _joined(blind)
+    gaps = [(seen, gap.from_ms) for gap in _joined(offline) for seen in _minus((gap,), others)]
     """When it was offline while the back end looked, and since when it was."""
-    if rules.offline == "counts":
-        others = _joined(blind)
-        gaps = [(seen, gap.from_ms) for gap in _joined(offline) for seen in _minus((gap,), others)]
     begin = max(period.from_ms, events[0].at_ms)
     edges = {begin, period.to_ms} | {each.at_ms for each in events} | {edge for gap, _ in gaps for edge in gap}
     marks = sorted([edge for edge in edges if begin <= edge <= period.to_ms])
@@ -192,6 +190,8 @@ def _why(
 ) -> Literal["faulted", "unavailable", "offline"] | None:
     """Return why an EVSE does not work, None if it does; its station is offline since `away_ms`."""
     faulted = False
+    if away_ms is not None and rules.offline == "does not count":
+        return None  # whatever it was before: its state is unknown
     for each in states:  # loops, for this is called for each change of a year
         if away_ms is not None:
             if each.status == "Occupied" and each.at_ms >= away_ms:

@@ -54,8 +54,10 @@ def by_minutes(
         works = any(status not in rules.not_working for _, status in states.values())
         away = [begin for begin, end in merged(offline) if begin <= minute < end]
         seen = any(begin <= minute < end for begin, end in blind)
-        if rules.offline == "counts" and away and not seen:
-            works = any(status == "Occupied" and at >= away[0] for at, status in states.values())
+        if away and not seen:
+            works = rules.offline == "does not count" or any(
+                status == "Occupied" and at >= away[0] for at, status in states.values()
+            )
         if not works:
             down.append(minute)
     out: set[int] = set()
@@ -147,6 +149,7 @@ def test_an_offline_station_counts_in_america_and_not_in_britain_and_not_while_i
     history = days((0, "Available"))
     assert uptime(NEVI, YEAR, history, [gap]).outage_ms == 10 * day
     assert uptime(UK, YEAR, history, [gap]).outage_ms == 0
+    assert uptime(UK, YEAR, days((0, "Available"), (9, "Faulted")), [gap]).outage_ms == 346 * day, "it is UNKNOWN then"
     told_later = [*history, *days((12, "Occupied"), (13, "Available"))]
     assert uptime(NEVI, YEAR, told_later, [gap]).outage_ms == 9 * day
     assert uptime(NEVI, YEAR, history, [gap], blind=[TimeSpan(15 * day, 30 * day)]).outage_ms == 5 * day
