@@ -35,6 +35,7 @@ from evcc.session.settings import BasicConfig
 from v2g.energy.settlement.checkpoints import Copy, encode_copy
 from v2g.errors import ConfigError, TimeoutExpired, TlsError, TransportError, V2GError
 from v2g.hardware.interfaces import EmergencyOutput
+from v2g.iec61851.pilot import DutyReading
 from v2g.io.capture.recorder import FrameRecorder
 from v2g.io.capture.tcp_recorder import ConnectionRecorder
 from v2g.io.capture.tls_recorder import recorded
@@ -334,6 +335,9 @@ class Vehicle:
     _stays: bool = False
     """Whether the vehicle has been plugged in since the pause that is stored."""
 
+    def __post_init__(self) -> None:
+        self.wires.pilot.on_duty(self._take_duty)
+
     async def drive(self, wrap: Wrap) -> str:
         """Plug in and run one session; return why the session ended. Raises V2GError before that.
 
@@ -548,6 +552,7 @@ class Vehicle:
         unsubscribe = self.hardware.subscribe(runner.fact)
         self.driver.drives(self.telling(runner))
         self._runner = runner
+        self._take_duty(self.wires.pilot.duty)
         try:
             return await runner.run(), session.paused
         finally:
@@ -573,6 +578,10 @@ class Vehicle:
     def _link_down(self, reason: str) -> None:
         if self._runner is not None:
             self._runner.abort(reason)
+
+    def _take_duty(self, reading: DutyReading) -> None:
+        if self._runner is not None:
+            self._runner.fact(DutyRead(reading))
 
     def _observe(self, event: Observe) -> None:
         self.driver.saw(event)

@@ -20,6 +20,7 @@ from evcc.session.steps import Ended, Negotiating, Stage, StageKinds, Step
 from evcc.session.watch import LOOK_S, Watch
 from v2g.errors import CodecError
 from v2g.exi.declare import Element
+from v2g.iec61851.pilot import DutyReading
 from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolReq
 from v2g.iso15118.engine.dc_status import NO_CURRENT_MA
@@ -109,7 +110,8 @@ class Vehicle(Session, Generic[StepT, EndingT]):
         self._before = connection.resume if connection.stays else None
         self._woken_at: int | None = None
         self._then: tuple[Command, ...] = ()
-        self._ac_w = 0
+        self._ac_w = self._drawn_w = 0
+        self._duty = DutyReading("digital")
         self._dry_since: float | None = None
         self._dry_reported = False
 
@@ -177,7 +179,11 @@ class Vehicle(Session, Generic[StepT, EndingT]):
                 self._check_battery()
             case ports.PresentVoltage():
                 self._watch.take_inlet(fact, self._time.now)
+                self._follow_duty()
                 self._look()
+            case ports.DutyRead(reading=reading):
+                self._duty = reading
+                self._follow_duty()
             case ports.PlugState(connected=False):
                 self._fail("unplugged")
             case ports.HardwareFault(reason=reason):
@@ -304,12 +310,31 @@ class Vehicle(Session, Generic[StepT, EndingT]):
         for command in commands:
             if isinstance(command, ports.SetAcPower):
                 self._ac_w = command.power_w
+                command = ports.SetAcPower(self._within_duty(self._ac_w))
+                self._drawn_w = command.power_w
             elif isinstance(command, ports.SetPowerLimits):
                 within_w = max(-command.discharge_w, min(command.charge_w, self._ac_w))
                 if within_w != self._ac_w:
                     self._command(ports.SetAcPower(within_w))
             self._watch.command(command, self._time.now)
             super()._command(command)
+
+    def _within_duty(self, power_w: int) -> int:
+        """Return an alternating power within what the pilot permits beside the messages (IEC 61851-1).
+
+        At 5 % there is no limit, a nominal duty cycle limits each phase, and without the oscillator nothing flows.
+        """
+        if self._duty.meaning == "digital":
+            return power_w
+        inlet, charger = self._watch.inlet, self._config.on_board_charger
+        most_w = int(inlet.lines_of(charger.phases) * self._duty.max_current_a * inlet.voltage_mv / 1000)
+        within_w = max(-most_w, min(most_w, power_w)) if self._duty.meaning == "current" else 0
+        return 0 if 0 < within_w < charger.min_charge_w else within_w
+
+    def _follow_duty(self) -> None:
+        """Draw what was wanted last, as far as the pilot permits it now."""
+        if self._within_duty(self._ac_w) != self._drawn_w:
+            self._command(ports.SetAcPower(self._ac_w))
 
     def _resume_pause(self, step: StepT) -> None:
         """Carry out a step now, unless the session awaits a response or its contactor."""

@@ -1,6 +1,7 @@
 """A whole vehicle at a whole charger with alternating current: no conductor carries more than inlet, cable and charger
 allow, and what does is switched off by the vehicle."""
 
+import asyncio
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from evcc.session.ports import PresentVoltage
 from pki_tools.tree import PkiTree
 from tests.secc.stand import Stand, stand
 from v2g.energy.conductors import Currents, spread
+from v2g.iec61851.pilot import DutyReading
 from v2g.io.simulation.lines import VehicleAcLine
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 
@@ -134,6 +136,23 @@ async def test_vehicles_without_iso_15118_20_too(
         assert all(0 <= ma <= least_a * 1000 for ma in used)
         assert not any(rest)
     assert all(max(each[line] for each in seen) > least_a * 900 for line in range(phases))
+
+
+async def test_a_pilot_without_oscillator_stops_the_current_of_a_session(pki: PkiTree, tmp_path: Path) -> None:
+    """Whatever the messages permit (IEC 61851-1: within 3 s); it flows again at 5 %."""
+    wish = VEHICLE.format(service="AC", mode="dynamic", phases=3, watts=11_040, rated_a=16)
+    async with stand(tmp_path, pki, CHARGER.format(most_a=16), wish) as both:
+        pilot, hardware = both.vehicle.wires.pilot, both.vehicle.hardware
+        run = asyncio.create_task(both.run())
+        for _ in range(2):
+            await both.until(lambda: hardware.battery.current_ma > 10_000)
+            pilot.on_duty.tell(DutyReading("off"))
+            await both.until(lambda: hardware.battery.current_ma == 0)
+            loops = len(both.named("evcc", "loop", "flow"))
+            await both.until(partial(lambda most: len(both.named("evcc", "loop", "flow")) > most, loops + 3))
+            assert hardware.battery.current_ma == 0
+            pilot.on_duty.tell(DutyReading("digital"))
+        assert await run == "finished"
 
 
 @pytest.mark.parametrize("service", ["AC", "AC_BPT"])

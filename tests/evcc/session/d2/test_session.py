@@ -6,14 +6,22 @@ import pytest
 from msgspec.structs import replace
 
 from evcc.session.paused import PausedSession
-from evcc.session.ports import NeedsChanged, OpenContactor, SetAcPower, SetCpState, SetPowerLimits, StopRequested
+from evcc.session.ports import (
+    DutyRead,
+    NeedsChanged,
+    OpenContactor,
+    SetAcPower,
+    SetCpState,
+    SetPowerLimits,
+    StopRequested,
+)
 from evcc.session.settings import AuthorizationConfig, OnBoardChargerConfig, ProgramStep, ServiceConfig, SessionConfig
 from tests.evcc.session.d2.charger import AC, DC, Bench2
 from tests.evcc.session.d2.session import CHEAP_LATER, HOUR, PLAN, offer
 from tests.evcc.session.message_bench import SESSION_ID
 from tests.evcc.session.vehicle_bench import T0
 from tests.together import together
-from v2g.iec61851.pilot import PilotState
+from v2g.iec61851.pilot import DutyReading, PilotState
 from v2g.iso15118.d2.messages import common
 from v2g.iso15118.d2.messages import data_types as types
 from v2g.iso15118.d2.schedules import PriceStep, planned, schedule_tuple
@@ -112,6 +120,30 @@ def test_alternating_current_stays_within_the_current_per_phase(ac: Bench2) -> N
     ac.step()
     ac.run_to("ChargingStatusReq")
     assert ac.commands[-1] == SetAcPower(3 * 230 * 6)
+
+
+def test_alternating_current_obeys_the_pilot_beside_the_messages(ac: Bench2) -> None:
+    ac.run_to("ChargingStatusReq")
+    ac.step()
+    drawn = ac.ac_power_w()
+    assert drawn == 11_000
+    for reading, most_w in (
+        (DutyReading("current", 10.0), 3 * 230 * 10),
+        (DutyReading("off"), 0),
+        (DutyReading("digital"), drawn),
+        (DutyReading("error"), 0),
+        (DutyReading("current", 32.0), drawn),
+    ):
+        ac.fact(DutyRead(reading))
+        assert ac.ac_power_w() == most_w, reading
+    ac.charger.ac_ma = 8_000
+    ac.fact(DutyRead(DutyReading("off")))
+    ac.run(lambda: len(of(ac, common.ChargingStatusReq)) == 6)
+    assert ac.ac_power_w() == 0
+    ac.fact(DutyRead(DutyReading("digital")))
+    assert ac.ac_power_w() == 3 * 230 * 8
+    ac.run()
+    assert ac.closed == "finished"
 
 
 @pytest.mark.parametrize(("most_w", "currents"), [(40_000, (15_942, 2_000)), (1_000, (1_449, 1_449)), (0, (0, 0))])
