@@ -70,7 +70,7 @@ async def test_our_back_end_passes_without_schedules(backend: Start, subtests: p
 @pytest.mark.long
 async def test_our_back_end_passes_with_a_station_of_1_6(backend: Start, subtests: pytest.Subtests) -> None:
     async with csms_16_under_test(backend) as tester:
-        judge = RunJudge("csms", {})
+        judge = RunJudge("csms", {}, is_16=True)
         judged = JudgedTester(tester, judge)
         for case in CSMS_CASES_16:
             with subtests.test(case.id):

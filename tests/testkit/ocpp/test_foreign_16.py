@@ -66,7 +66,7 @@ def station_played(
         running = asyncio.create_task(stations.run(station))
         with contextlib.suppress(Inconclusive):  # else every case is
             await station.find(30)
-        judge = RunJudge("station", {})
+        judge = RunJudge("station", {}, is_16=True)
         cases = [each for each in (*STATION_CASES_16, *judge.rules) if not only or each.id in only]
         found = await results_of(JudgedTester(station, judge), cases, until_fail=until_fail)
         await cancel_tasks(running)
@@ -83,7 +83,7 @@ def csms_played(change: Change, *, until_fail: bool, waits: bool = True, only: t
     async def run() -> list[Result]:
         clock = Clock()
         network = BackEnds(DECLARED, change, clock.utc_ms, waits=waits, kind=BackEnd16, calls=call)
-        judge = RunJudge("csms", {})
+        judge = RunJudge("csms", {}, is_16=True)
         tester = JudgedTester(CsmsTester16(DECLARED, network, network, clock, version="1.6"), judge)
         cases = [each for each in (*CSMS_CASES_16, *judge.rules) if not only or each.id in only]
         found = await results_of(tester, cases, until_fail=until_fail)

@@ -89,7 +89,7 @@ def test_our_station_of_1_6_passes(security_profile: int, subtests: pytest.Subte
     async def run() -> None:
         supports = {**FEATURES, "unsigned firmware": False}
         async with station_under_test("1.6", security_profile=security_profile, supports=supports) as tester:
-            judge = RunJudge("station", {})
+            judge = RunJudge("station", {}, is_16=True)
             judged = JudgedTester(tester, judge)
             cases = [each for each in STATION_CASES_16 if security_profile == 1 or each.group == "Advanced Security"]
             for case in cases:
