@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from v2g.errors import OcppError
+from v2g.hardware.faults import FAULTS
 from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.ocpp.messages.base import Message, OperationMode
@@ -392,6 +393,7 @@ class StationCore:
         def notify() -> None:
             number = self.monitors.next_event()
             self.outbox.add(problem_event(evse_id, problem, number, self.kernel.utc_ms, active=active))
+            self.diagnostics.show_problem(evse_id, 1, FAULTS[problem].component, problem, active=active)
 
         return self._step(moment, notify)
 

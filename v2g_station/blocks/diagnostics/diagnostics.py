@@ -84,6 +84,8 @@ class Diagnostics(FunctionalBlock):
         self._monitors = monitors
         self._cache = cache
         self._list = local_list
+        self._problems: dict[str, set[str]] = {}
+        """The faults that each Problem is due to."""
         self._collected = collected
         self._uploading: int | None = None
         lost = self._k.stored_text(LOG_COLLECTION).get("request_id", "")
@@ -211,6 +213,20 @@ class Diagnostics(FunctionalBlock):
             variable=Variable(name="Problem"),
         )
         self._monitors.send(event, 2 if fact.stops else 5)
+        self.show_problem(fact.evse_id, fact.connector_id, fact.component, fact.word, active=fact.active)
+
+    def show_problem(self, evse_id: int, connector_id: int | None, component: str, word: str, *, active: bool) -> None:
+        """Show a fault that is reported in the Problem of its component, and of its connectors or the station."""
+        keys = ["ChargingStation.Problem"]
+        if evse_id:
+            evse = self._evses.get(evse_id)
+            numbers = [each.number for each in evse.connectors if connector_id in (None, each.number)] if evse else []
+            names = dict.fromkeys((component, "Connector"))
+            keys = [f"{name}#{evse_id}.{number}.Problem" for number in numbers for name in names]
+        for key in filter(self._k.model.has, keys):
+            words = self._problems.setdefault(key, set())
+            (words.add if active else words.discard)(word)
+            self._monitors.show_problem(key, str(bool(words)).lower())
 
     # -- customers
 

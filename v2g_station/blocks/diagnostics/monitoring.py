@@ -568,6 +568,12 @@ class Monitors(FunctionalBlock):
         )
         self.send(event, ALERT_SEVERITY)
 
+    def show_problem(self, key: str, value: str) -> None:
+        """Change a Problem whose reason is reported as a hard-wired event: preconfigured monitors need not say it."""
+        for monitor in [each for each in self._all.values() if (each.key, each.kind) == (key, "PreconfiguredMonitor")]:
+            self._keep(msgspec.structs.replace(monitor, last=value))
+        self._k.put(key, value)
+
     def next_event(self) -> int:
         """Return an event number higher than all before, also across restarts."""
         if self._next_event >= self._reserved:

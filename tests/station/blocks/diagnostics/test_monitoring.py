@@ -148,3 +148,48 @@ def test_a_monitor_for_transactions_is_active_while_there_is_one(kind: str) -> N
         counts.append(len(found.all("NotifyEvent")) - before)
         found.unplug()
     assert [each > 0 for each in counts] == [False, True] * 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "shown"),
+    [
+        ({"evse_id": 1, "connector_id": 1}, {"Connector"}),
+        ({"evse_id": 1, "component": "EVSE"}, {"Connector"}),
+        ({"evse_id": 1, "connector_id": 1, "component": "ConnectorPlugRetentionLock"},
+         {"Connector", "ConnectorPlugRetentionLock"}),
+        ({"evse_id": 1, "connector_id": 1, "stops": False}, {"Connector"}),
+        ({"component": "ChargingStation"}, {"ChargingStation"}),
+        ({"evse_id": 9}, set()),
+    ],
+)  # fmt: skip
+def test_a_fault_that_is_reported_is_a_problem_of_what_has_it(fault: dict[str, Any], shown: set[str]) -> None:
+    """B07.FR.09, B08.FR.10; it is reported once (N07), beside the monitors that the CSMS has set."""
+    found = Bench("2.1")
+    for _ in range(2):
+        for words, active in ((("a", "b"), True), (("a",), False)):
+            for word in words:
+                found.clear()
+                found.fact(Fault(word=word, active=active, **fault))
+                assert len([name for name, _ in found.unread if name == "NotifyEvent"]) == 1
+        status = found.ask("GetReport", requestId=1, componentCriteria=["Problem"])["status"]
+        assert status == ("Accepted" if shown else "EmptyResultSet")
+        found.wait(1)
+        data = [each for report in found.all("NotifyReport") for each in report["reportData"]]
+        assert {each["component"]["name"] for each in data} == shown
+        assert all(each["component"].get("evse", {}).get("id", 1) == 1 for each in data)
+        found.fact(Fault(word="b", active=False, **fault))
+        assert found.ask("GetReport", requestId=2, componentCriteria=["Problem"])["status"] == "EmptyResultSet"
+
+
+def test_monitors_of_the_csms_notice_a_fault_too() -> None:
+    found = Bench("2.1")
+    variable = {"component": {"name": "ChargingStation"}, "variable": {"name": "Problem"}}
+    wanted = variable | {"type": "Delta", "value": 1, "severity": 5}
+    (result,) = found.ask("SetVariableMonitoring", setMonitoringData=[wanted])["setMonitoringResult"]
+    found.clear()
+    found.fact(Fault(word="a", active=True, component="ChargingStation"))
+    events = [payload["eventData"][0] for name, payload in found.unread if name == "NotifyEvent"]
+    assert [each.get("variableMonitoringId") for each in events] == [None, result["id"]]
+    found.power_loss()
+    found.expect("NotifyEvent")  # it is over, for all that is known
+    assert found.get("ChargingStation", "Problem")["attributeValue"] == "false"
