@@ -107,15 +107,10 @@ async def page_of(
     return [typed_json.decode_exact(each.document.encode()) for each in found], headers
 
 
-async def publications(services: Services, partners: Partners) -> dict[str, tuple[str, Fields]]:
-    """Return table and status as they are sent: each with the version of what it says, whenever that is. A table has
-    at least one site: without any there is nothing to send."""
-    table, who = await _datex(services, partners, "table"), _publisher(partners)
-    if not afir.has_sites(table):
-        return {}
-    now = wire.moment(services.clock.utc_ms())
-    found = {"table": table, "status": await _datex(services, partners, "status")}
-    return {name: (afir.version_of(each), afir.container(each, who, now)) for name, each in found.items()}
+async def publications(services: Services, partners: Partners) -> dict[str, Fields]:
+    """Return table and status. A table has at least one site: without any there is nothing to send."""
+    table = await _datex(services, partners, "table")
+    return {"table": table, "status": await _datex(services, partners, "status")} if afir.has_sites(table) else {}
 
 
 def _publisher(partners: Partners) -> afir.Publisher:
@@ -159,33 +154,44 @@ async def keep_pushing(services: Services) -> None:
         await asyncio.sleep(pause_s)
 
 
+class _Accepted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The version of the last table that the access point has accepted."""
+
+    version: str = ""
+
+
 async def push_changes(services: Services, partners: Partners, push: DatexPush) -> bool:
-    """Send table and status if they have changed, or are old; return whether none was refused. Status follows a table
-    that was refused if an earlier one was accepted: places that have not changed are known by that."""
+    """Send table and status if they have changed, or are old; return whether none was refused. While a table is refused
+    the status is that of the last one that was accepted, by which places that have not changed are known."""
     read, run, now_ms = services.store.read, services.store.run, services.clock.utc_ms()
     stand = await read(rows.stand_of, *_MODULES)
     sent = {each.object_id: each for each in await read(rows.objects_in, "", _SENT)}
     if len(sent) == 2 and all(_fresh(each, now_ms) and each.detail == stand for each in sent.values()):
         return True  # nothing has changed, and large lists are not read again
     found, urls = await publications(services, partners), {"table": push.table_url, "status": push.status_url}
-    accepted = True
-    for name, (version, document) in found.items():
-        url = urls[name]
+    who, now, accepted, known = _publisher(partners), wire.moment(now_ms), True, _Accepted()
+    for name, publication in found.items():
         last, sent_ms = sent.get(name), now_ms
+        if name == "table":
+            known = _Accepted(version=afir.table_version(publication))
+        elif not accepted:
+            publication = afir.of_table(publication, known.version)
+        version = afir.version_of(publication)
         try:
             if last is None or last.alias != version or not _fresh(last, now_ms):
-                await _send(push, url, document)
+                await _send(push, urls[name], afir.container(publication, who, now))
             else:
                 sent_ms = last.updated_ms
             kept = Kept(
-                owner="", module=_SENT, object_id=name, updated_ms=sent_ms, document="{}", alias=version, detail=stand
-            )
+                owner="", module=_SENT, object_id=name, updated_ms=sent_ms, alias=version, detail=stand,
+                document=msgspec.json.encode(known).decode(),
+            )  # fmt: skip
             await run(rows.put_object, kept)
         except (TransferError, StoreError, OSError) as error:
             data: dict[str, Scalar] = {"publication": name, "reason": str(error)[:300]}
             services.observe(Observe("roaming", "datex_push_failed", data))
-            accepted = False
-            if last is None:
+            accepted, known = False, _Accepted() if last is None else typed_json.decode(last.document, _Accepted)
+            if not known.version:
                 break
     return accepted
 

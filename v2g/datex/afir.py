@@ -142,6 +142,21 @@ def has_sites(found: Fields) -> bool:
     return bool(only["energyInfrastructureSite"])
 
 
+def table_version(found: Fields) -> str:
+    """Return the version by which a status publication refers to a table publication."""
+    (only,) = found["payload"]["aegiEnergyInfrastructureTablePublication"]["energyInfrastructureTable"]
+    return str(only["versionG"])
+
+
+def of_table(found: Fields, version: str) -> Fields:
+    """Return a status publication that refers to an earlier table: receivers drop one of a table that they lack."""
+    name = "aegiEnergyInfrastructureStatusPublication"
+    body = found["payload"][name]
+    (refers,) = body["tableReference"]
+    changed = {**body, "tableReference": [{**refers, "versionG": version}]}
+    return {**found, "payload": {**found["payload"], name: changed}}
+
+
 def version_of(document: Fields) -> str:
     """Return a version of what a publication says, whenever it was made."""
     said = [{name: each for name, each in part.items() if name != "publicationTime"}

@@ -122,9 +122,17 @@ async def test_changes_are_sent_in_order_once_and_again_after_an_outage(backend:
             moved = {**LOCATION, "name": "Depot North"}
             await roaming.ask("PUT", "/roaming/locations/Depot", moved)
             assert not await pushed()
-            assert point.paths[-3:] == ["/table", "/status", "/status"], "of the places that have not changed"
+            assert len(point.paths) == sent + 1
+            status = point.received[-1][2]
+            said = status["payload"][0]["aegiEnergyInfrastructureStatusPublication"]["tableReference"]
+            assert said[0]["versionG"] == known["versionG"], "that of the table that it has"
             assert not await pushed()
             assert len(point.paths) == sent + 1
+            point.refused = ""
+            assert await pushed()
+            assert point.paths[-2:] == ["/table", "/status"]
+            said = point.received[-1][2]["payload"][0]["aegiEnergyInfrastructureStatusPublication"]["tableReference"]
+            assert said[0]["versionG"] != known["versionG"]
 
 
 async def test_a_change_that_is_stored_late_is_not_missed(backend: Any) -> None:
