@@ -30,7 +30,6 @@ from v2g.ocpp.messages.base import Component, Message, Variable
 from v2g.ocpp.messages.provisioning import SetVariableData, SetVariablesRequest, SetVariablesResponse
 from v2g.pki.password_hash import hash_password, password_fits
 from v2g.rates import Buckets, caller_at
-from v2g.typed_json import Fields
 
 M = TypeVar("M", bound=Message)
 
@@ -396,18 +395,6 @@ class StationAdmissions:
         self._report("security_event", identity, type=kind, tech_info=info[:255], source="csms")
 
     # -- operators
-
-    async def entries(self, *, undecided: bool | None = None, limit: int = 1000) -> list[Fields]:
-        """Return stations that may connect or have tried to; `undecided`: only those without a decision, or the others.
-
-        Configured stations are included after their first connection.
-        """
-        return await self._store.read(rows.list_admissions, undecided=undecided, limit=limit)
-
-    async def faults(self, station_id: str | None = None, limit: int = 100) -> list[Fields]:
-        """Return failed connection attempts, newest first, each with its remedy."""
-        await self.flush()
-        return await self._store.read(rows.list_faults, limit=limit, station_id=station_id)
 
     async def decide(self, station_id: str, decision: rules.Decision, by: str) -> None:
         """Admit a station (`Accepted`, `Pending`, `Rejected`: its boot status), or reject it (`Refused`).

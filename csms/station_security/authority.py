@@ -163,10 +163,6 @@ class StationCa:
         task.add_done_callback(lambda _: self._under_way.pop((station_id, kind or ""), None))
         return ocpp.SignCertificateResponse(status="Accepted")
 
-    async def certificates(self, station_id: str | None = None, limit: int = 100) -> list[dict[str, object]]:
-        """Return issued certificates, newest first, with their states."""
-        return await self._store.read(security.list_certificates, limit=limit, station_id=station_id)
-
     def close(self) -> None:
         """Stop delivering."""
         for task in list(self._under_way.values()):

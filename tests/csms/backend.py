@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from csms.admission.rules import SecurityProfile
+from csms.admission.store import list_faults
+from csms.admission.work import StationAdmissions
 from csms.app import open_services
 from csms.cluster.bus import Bus
 from csms.config import CsmsConfig
@@ -111,6 +113,11 @@ class Backend:
     async def call(self, station: ScriptedStation, request: Message) -> Any:
         """Send a request from the back end; return the station's answer. Raises V2GError."""
         return await self.services.connections.call(station.id, request)
+
+    async def faults(self, station_id: str | None = None) -> list[dict[str, Any]]:
+        """Return failed connection attempts."""
+        await self.services[StationAdmissions].flush()
+        return await self.services.store.read(list_faults, station_id=station_id)
 
     async def close(self) -> None:
         """Disconnect every station; fails for frames that should not have been sent."""

@@ -19,7 +19,7 @@ from csms.config import CsmsConfig, FurtherListener
 from csms.overview.store import stations_overview
 from csms.station_security.store import list_events
 from pki_tools.tree import PkiTree
-from tests.csms.backend import BOOT
+from tests.csms.backend import BOOT, Backend
 from tests.csms.fixtures import Start, backend
 from tests.csms.network import knocking, listening
 from v2g import typed_json
@@ -29,12 +29,18 @@ from v2g.io.websocket.server import Credentials, Handshake, Secret
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.provisioning import NetworkConnectionProfile, SetNetworkProfileRequest, SetVariablesRequest
 from v2g.pki.password_hash import password_fits
+from v2g.typed_json import Fields
 
 __all__ = ["backend"]
 
 CS, NEW = "CS-V2G-0001", "CS-NEW"
 PASSWORD = "a-Password_of=32*characters+4321"
 PLAIN = {"security_profile": 1, "port": 0}
+
+
+async def entries(csms: Backend, *, undecided: bool) -> list[Fields]:
+    """Return stations that may connect or have tried to."""
+    return await csms.services.store.read(rows.list_admissions, undecided=undecided)
 
 
 async def refused(port: int, identity: str, **how: object) -> tuple[int, str]:
@@ -51,14 +57,14 @@ async def test_a_station_that_nobody_knows_is_listed_and_comes_in_once_it_is_adm
         for _ in range(3):
             status, words = await refused(port, NEW, password=PASSWORD, versions=("ocpp2.1", "ocpp2.0.1"))
             assert (status, "known" in words) == (401, False)
-        (seen,) = await admissions.entries(undecided=True)
+        (seen,) = await entries(csms, undecided=True)
         assert (seen["station_id"], seen["attempts"], seen["boot"]) == (NEW, 3, "")
         assert (seen["offered"], seen["security_profile"]) == ("ocpp2.1, ocpp2.0.1", 1)
         await admissions.decide(NEW, "Accepted", "anna")
         await admissions.set_password(NEW, PASSWORD)
         async with knocking(port, NEW, password=PASSWORD) as station:
             assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
-        (known,) = await admissions.entries(undecided=False)
+        (known,) = await entries(csms, undecided=False)
         assert (known["decided_by"], known["has_password"]) == ("anna", True)
         assert not any("scrypt" in str(value) for value in known.values())
         assert await admissions.forget(NEW)
@@ -191,7 +197,7 @@ async def test_unknown_stations_may_be_let_in_to_wait(backend: Start) -> None:
     """Their passwords are asked of them all the same."""
     async with backend(ocpp=PLAIN, unknown_stations="pending") as csms, listening(csms) as (port,):
         assert (await refused(port, NEW, password=PASSWORD))[0] == 401
-        (fault,) = await csms.services[StationAdmissions].faults(NEW)
+        (fault,) = await csms.faults(NEW)
         assert fault["hint"] == "set its password"
         await csms.services[StationAdmissions].set_password(NEW, PASSWORD)
         async with knocking(port, NEW, password=PASSWORD) as station:
@@ -205,7 +211,7 @@ async def test_a_wrong_path_is_reported_with_the_right_one(backend: Start) -> No
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
         status, words = await refused(port, CS, password=PASSWORD, path="/steve/ocpp")
         assert (status, "ws://HOST:PORT/ocpp" in words) == (404, True)
-        (fault,) = await csms.services[StationAdmissions].faults("")
+        (fault,) = await csms.faults("")
         assert (fault["kind"], fault["address"]) == ("path", "127.0.0.1")
 
 
@@ -223,15 +229,15 @@ async def test_faults_are_counted_and_not_written_each_time(backend: Start) -> N
         for _ in range(5):
             await refused(port, CS)
         assert len(csms.events.named("connection_fault")) == 1
-        (fault,) = await csms.services[StationAdmissions].faults(CS)
+        (fault,) = await csms.faults(CS)
         assert (fault["kind"], fault["times"]) == ("password", 5)
         csms.clock.advance(11)
         await refused(port, CS)
-        assert [each["times"] for each in await csms.services[StationAdmissions].faults(CS)] == [6]
+        assert [each["times"] for each in await csms.faults(CS)] == [6]
         assert len(csms.events.named("connection_fault")) == 2
         await csms.services[StationAdmissions].set_password(CS, PASSWORD)
         async with knocking(port, CS, password=PASSWORD):
-            assert await csms.services[StationAdmissions].faults(CS) == [], "it has come in"
+            assert await csms.faults(CS) == [], "it has come in"
 
 
 async def test_what_was_wrong_before_a_restart_is_forgotten_when_the_station_comes_in(backend: Start) -> None:
@@ -242,10 +248,10 @@ async def test_what_was_wrong_before_a_restart_is_forgotten_when_the_station_com
             await refused(port, name, password=PASSWORD)
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
         admissions = csms.services[StationAdmissions]
-        assert {each["station_id"] for each in await admissions.faults()} == {CS, NEW}
+        assert {each["station_id"] for each in await csms.faults()} == {CS, NEW}
         await admissions.decide(CS, "Accepted", "anna")
         async with knocking(port, CS, password=PASSWORD):
-            assert [each["station_id"] for each in await admissions.faults()] == [NEW]
+            assert [each["station_id"] for each in await csms.faults()] == [NEW]
 
 
 async def test_who_speaks_tls_to_a_listener_without_and_the_other_way_round_is_reported(
@@ -261,10 +267,10 @@ async def test_who_speaks_tls_to_a_listener_without_and_the_other_way_round_is_r
             async with knocking(secure, CS):
                 pass
         async with asyncio.timeout(5):
-            while len(faults := await csms.services[StationAdmissions].faults("")) < 2:
+            while len(found := await csms.faults("")) < 2:
                 await asyncio.sleep(0)
-        assert {each["kind"] for each in faults} == {"tls"}
-        assert all("CSMS URL to ws" in each["hint"] for each in faults)
+        assert {each["kind"] for each in found} == {"tls"}
+        assert all("CSMS URL to ws" in each["hint"] for each in found)
 
 
 async def test_a_station_that_does_not_trust_this_server_gets_a_hint_which_root_to_install(
@@ -280,9 +286,9 @@ async def test_a_station_that_does_not_trust_this_server_gets_a_hint_which_root_
         with pytest.raises(ssl.SSLError):
             await asyncio.to_thread(knock)
         async with asyncio.timeout(5):
-            while not (faults := await csms.services[StationAdmissions].faults("")):
+            while not (found := await csms.faults("")):
                 await asyncio.sleep(0)
-        assert "CSMS root certificate" in faults[0]["hint"]
+        assert "CSMS root certificate" in found[0]["hint"]
 
 
 async def test_the_organization_of_a_certificate_may_be_asked_for(backend: Start, pki: PkiTree) -> None:
@@ -308,22 +314,22 @@ async def test_strangers_make_room_for_strangers_and_for_nobody_else(
         for number in range(5):
             visit = rows.ConnectionAttempt(station_id=f"S{number}", address="192.0.2.1", offered="", security_profile=3)
             await store.run(rows.note_attempt, visit, number)
-        assert [each["station_id"] for each in await admissions.entries(undecided=True)] == ["S4", "S3"]
-        assert {each["station_id"] for each in await admissions.entries(undecided=False)} == {"KNOWN", "CONFIGURED"}
+        assert [each["station_id"] for each in await entries(csms, undecided=True)] == ["S4", "S3"]
+        assert {each["station_id"] for each in await entries(csms, undecided=False)} == {"KNOWN", "CONFIGURED"}
 
 
 async def test_who_was_accepted_without_a_decision_does_not_wait_until_it_is_refused(backend: Start) -> None:
     """As stations of the configuration, and those of `unknown_stations = "accept"`; a later attempt waits again."""
     async with backend() as csms:
-        store, admissions = csms.services.store, csms.services[StationAdmissions]
+        store = csms.services.store
         visit = rows.ConnectionAttempt(station_id=CS, address="192.0.2.1", offered="", security_profile=3)
         begin_ms = csms.clock.utc_ms()
         await store.run(rows.note_attempt, visit, begin_ms)
-        assert (await store.read(stations_overview)).undecided == len(await admissions.entries(undecided=True)) == 1
+        assert (await store.read(stations_overview)).undecided == len(await entries(csms, undecided=True)) == 1
         await csms.booted(CS)
-        assert (await store.read(stations_overview)).undecided == len(await admissions.entries(undecided=True)) == 0
+        assert (await store.read(stations_overview)).undecided == len(await entries(csms, undecided=True)) == 0
         await store.run(rows.note_attempt, visit, csms.clock.utc_ms() + 1)
-        assert (await store.read(stations_overview)).undecided == len(await admissions.entries(undecided=True)) == 1
+        assert (await store.read(stations_overview)).undecided == len(await entries(csms, undecided=True)) == 1
 
 
 WRONG = "another-password-of-a-good-length"
@@ -350,7 +356,7 @@ async def test_strangers_are_answered_alike_whatever_is_wrong(backend: Start) ->
         await admissions.decide("CS-WITHOUT", "Accepted", "anna")
         answers = {await refused(port, each, password=WRONG) for each in (CS, NEW, "CS-REFUSED", "CS-WITHOUT")}
         assert len(answers) == 1
-        kinds = {each["station_id"]: each["kind"] for each in await admissions.faults()}
+        kinds = {each["station_id"]: each["kind"] for each in await csms.faults()}
         assert kinds == {CS: "password", NEW: "unknown_station", "CS-REFUSED": "refused", "CS-WITHOUT": "password"}
         for _ in range(4):
             await refused(port, CS, password=WRONG)

@@ -200,7 +200,7 @@ async def test_subprotocols_that_this_back_end_does_not_speak_are_noted(backend:
         async with knocking(port, CS, password=password, versions=("ocpp1.5",)) as station:
             code, reason = await station.ended()
             assert (code, "ocpp2.0.1" in reason) == (1002, True)
-        (fault,) = await csms.services[StationAdmissions].faults(CS)
+        (fault,) = await csms.faults(CS)
         assert (fault["kind"], "ocpp1.5" in fault["detail"]) == ("subprotocol", True)
 
 

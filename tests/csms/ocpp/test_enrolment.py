@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from csms.accounts.rules import Role as Caller
 from csms.config import OutsideCa
 from csms.station_security.authority import StationCa
+from csms.station_security.store import list_certificates
 from pki_tools.authority import load_issuer, new_key
 from pki_tools.est import EstSettings, decide, waiting
 from pki_tools.issuing import make_request
@@ -107,7 +108,7 @@ async def test_a_request_waits_for_its_ca_over_a_restart_and_is_made_once(backen
         assert (signed["certificateType"], len(chain)) == (KIND, 3)
         await look(csms, 10_000)
         assert len(delivered(station)) == 1
-        (kept,) = await csms.services[StationCa].certificates(station.id)
+        (kept,) = await csms.services.store.read(list_certificates, station_id=station.id)
         assert (kept["status"], kept["kind"]) == ("Accepted", KIND)
     assert issued(lab) == 1
 

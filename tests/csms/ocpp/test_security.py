@@ -20,6 +20,7 @@ from csms.config import FurtherListener, StationAuthority
 from csms.device_model.work import upgrade_security
 from csms.station_security.authority import StationCa
 from csms.station_security.rules import Authority, read_request, sign
+from csms.station_security.store import list_certificates
 from pki_tools.tree import PkiTree
 from tests.csms.backend import BOOT, Backend
 from tests.csms.fixtures import Start
@@ -67,12 +68,12 @@ async def test_what_is_wrong_with_a_password_is_noted_and_answered(backend: Star
     async with backend(ocpp=PROFILE_1) as csms, listening(csms) as (port,):
         await csms.services[StationAdmissions].set_password(CS, PASSWORD)
         await refused(port, 401, username=CS + "Invalid", password=PASSWORD)
-        (fault,) = await csms.services[StationAdmissions].faults(CS)
+        (fault,) = await csms.faults(CS)
         assert (fault["kind"], fault["times"]) == ("password", 1)
         assert "user name" in fault["detail"]
         response = await refused(port, 401, password=None)
         assert response.headers["WWW-Authenticate"].startswith("Basic ")
-        assert {each["detail"] for each in await csms.services[StationAdmissions].faults(CS)} == {
+        assert {each["detail"] for each in await csms.faults(CS)} == {
             "the request has no header 'Authorization: Basic'"
         }
 
@@ -117,7 +118,7 @@ async def test_an_old_version_of_tls_is_noted_with_what_to_do(backend: Start, pk
             async with knocking(port, CS, password=PASSWORD, context=old):
                 pass
         async with asyncio.timeout(5):
-            while not (faults := await csms.services[StationAdmissions].faults("")):
+            while not (faults := await csms.faults("")):
                 await asyncio.sleep(0)
         (fault,) = faults
         assert fault["kind"] == "tls"
@@ -130,7 +131,7 @@ async def test_an_invalid_certificate_of_a_station_is_noted(backend: Start, pki:
             async with knocking(port, CS, context=tls(pki, "secc")):
                 pass
         async with asyncio.timeout(5):
-            while not (faults := await csms.services[StationAdmissions].faults("")):
+            while not (faults := await csms.faults("")):
                 await asyncio.sleep(0)
         assert [each["kind"] for each in faults] == ["certificate"]
 
@@ -201,7 +202,7 @@ async def renewed(
 async def outcome(csms: Backend, status: str) -> None:
     """Wait until the back end has noted what became of a certificate."""
     async with asyncio.timeout(60):
-        while [each["status"] for each in await csms.services[StationCa].certificates(CS)] != [status]:
+        while [each["status"] for each in await csms.services.store.read(list_certificates, station_id=CS)] != [status]:
             await asyncio.sleep(0)
 
 
@@ -272,7 +273,7 @@ async def test_a_request_that_must_not_be_signed_is_rejected(
         answer = await station.call("SignCertificate", {"csr": text, "certificateType": "ChargingStationCertificate"})
         assert answer["status"] == "Rejected"  # A02.FR.12
         assert answer["statusInfo"]["reasonCode"] == reason
-        assert await csms.services[StationCa].certificates() == []
+        assert await csms.services.store.read(list_certificates) == []
 
 
 def expired(pki: PkiTree, authorities: dict[str, StationAuthority], name: str, folder: Path) -> ssl.SSLContext:
@@ -364,7 +365,7 @@ async def test_an_upgrade_of_the_security_profile_is_ordered_whole_and_can_be_ta
         async with knocking(secure, CS, password=PASSWORD, context=tls(pki)):
             pass
         await refused(plain, 403, password=PASSWORD)
-        assert (await csms.services[StationAdmissions].faults(CS))[0]["kind"] == "security_profile"
+        assert (await csms.faults(CS))[0]["kind"] == "security_profile"
         await csms.services[StationAdmissions].allow_profile(CS, 1)
         async with knocking(plain, CS, password=PASSWORD) as station:
             await boots(station)
