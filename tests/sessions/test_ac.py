@@ -91,6 +91,23 @@ def test_the_vehicle_follows_a_falling_limit_with_its_next_loop(join: Join) -> N
     assert joined.now - changed < 0.5
 
 
+@pytest.mark.parametrize(("phases", "most_w"), [(1, 3_000), (2, 6_000), (3, 10_998)])
+@pytest.mark.parametrize("mode", ["dynamic", "scheduled"])
+def test_a_vehicle_on_fewer_phases_keeps_the_asymmetry_that_is_permitted(
+    join: Join, mode: str, phases: int, most_w: int
+) -> None:
+    charger = SeccConfig(services=SERVICES, ac_rating=AcRating(max_asymmetry_w=3_000))
+    joined = join(vehicle=vehicle("AC_BPT", mode=mode, phases=phases), charger=charger)
+    powers: list[int] = []
+    while not joined.evcc.closed:
+        joined.run(until=lambda: True)
+        joined.advance()
+        powers.append(joined.plant.ac_w or 0)
+    assert joined.evcc_reason == "finished"
+    assert max(powers) == most_w
+    assert -most_w <= min(powers) < 0
+
+
 @pytest.mark.parametrize("mode", [ControlMode.DYNAMIC, ControlMode.SCHEDULED])
 def test_a_schedule_and_a_target_never_ask_for_more_than_the_on_board_charger_can(
     join: Join, mode: ControlMode

@@ -36,6 +36,7 @@ from v2g.iso15118.d20.services import ServiceId
 from v2g.iso15118.engine.session import Command
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe
+from v2g.safety.output import UNBOUNDED
 
 _STATE_B: Final = acdp.ElectricalChargingDeviceStatus.State_B
 
@@ -238,10 +239,13 @@ def on_ac_parameters(
     kind = "DER_" if stage.choice.der else "BPT_" if stage.choice.bpt else ""
     if type(mode).__name__ != f"{kind}AC_CPDResEnergyTransferMode":
         return stages.fail(stage, "wrong_charge_parameters", received=type(mode).__name__)
+    lines, asymmetry = context.config.on_board_charger.phases, getattr(mode, "maximum_power_asymmetry", None)
+    # on fewer phases than three the others have no power
+    most_w = UNBOUNDED if asymmetry is None or lines == 3 else lines * max(0, to_whole(asymmetry))
     # discharge limits count by magnitude: sources disagree on their sign
     limits = EvseLimits(
-        charge_w=max(0, _power(mode, "evse_maximum_charge_power", context)),
-        discharge_w=abs(_power(mode, "evse_maximum_discharge_power", context)) if stage.choice.bpt else 0,
+        charge_w=min(most_w, max(0, _power(mode, "evse_maximum_charge_power", context))),
+        discharge_w=min(most_w, abs(_power(mode, "evse_maximum_discharge_power", context))) if stage.choice.bpt else 0,
     )
     if stage.choice.der:
         from evcc.session.d20 import der  # only where such a session runs
