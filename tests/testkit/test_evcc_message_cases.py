@@ -264,6 +264,23 @@ def _of(message: str, **fields: Any) -> Callable[[Any], Any]:
     return lambda body: replace(body, **fields) if type(body).__name__ == message else body
 
 
+def _inside(message: str, part: str, **fields: Any) -> Callable[[Any], Any]:
+    return lambda body: (
+        replace(body, **{part: replace(getattr(body, part), **fields)}) if type(body).__name__ == message else body
+    )
+
+
+def _profile_twice(body: Any) -> Any:
+    profile = getattr(body, "charging_profile", None)
+    return (
+        body
+        if profile is None
+        else replace(
+            body, charging_profile=replace(profile, profile_entry=(*profile.profile_entry, profile.profile_entry[0]))
+        )
+    )
+
+
 def _mode(chosen: str) -> Callable[[Any], Any]:
     def changed(body: Any) -> Any:
         for name in ("requested_energy_transfer_mode", "ev_requested_energy_transfer_type"):
@@ -320,10 +337,12 @@ def _plan(**more: Any) -> Callable[[Any], Any]:
         (_amount("ev_maximum_power_limit", CHARGE, value=0), "states EVMaximumPowerLimit 0"),
         (_amount("ev_energy_request", CHARGE, value=9_000, multiplier=2), "states EVEnergyRequest 900000, its EVEner"),
         (_of("SessionSetupReq", evcc_id=bytes(6)), "states an EVCCID of zeros"),
+        (_inside(CHARGE, "ev_charge_parameter", bulk_soc=90, full_soc=80), "states BulkSOC 90, its FullSOC is 80"),
+        (_profile_twice, "states a charging profile with entries from "),
     ],
     ids=[
         "voltage", "no-voltage", "current", "maximum", "no-current", "unit", "mode", "pins", "schedule", "profile",
-        "error", "not-ready", "complete", "zero-voltage", "no-power", "energy", "evcc-id",
+        "error", "not-ready", "complete", "zero-voltage", "no-power", "energy", "evcc-id", "soc", "entries",
     ],
 )  # fmt: skip
 def test_a_vehicle_that_asks_for_more_than_it_bears_or_is_offered_fails(

@@ -45,6 +45,8 @@ _ORDERS: Final = (
     ("remaining_time_to_minimum_soc", "remaining_time_to_target_soc", "remaining_time_to_maximum_soc"),
     ("ev_min_current", "ev_max_current"),
     ("ev_energy_request", "ev_energy_capacity"),
+    ("bulk_soc", "full_soc"),
+    ("remaining_time_to_bulk_soc", "remaining_time_to_full_soc"),
 )
 """Fields of which none is above the next."""
 

@@ -87,6 +87,7 @@ class MessageResponses(ScriptedResponses):
             found = {name: (shown, amount(number)) for name, shown, number in numbers(limits)}
             yield from (f"{shown} 0" for name, (shown, value) in found.items() if "max" in name and not value)
             yield from unordered(limits, self.utc_s)
+        yield from unordered(request, self.utc_s)
         yield from self._of_status(request)
 
     def _of_status(self, request: Any) -> Iterator[str]:
@@ -111,7 +112,7 @@ class MessageResponses(ScriptedResponses):
     def _selected(self, request: Any) -> Fields:
         if request.selected_payment_option.name != self.option:
             self.facts.append("selects a way of payment that is not offered")
-        if {each.service_id for each in request.selected_service_list.selected_service} != {1}:
+        if [each.service_id for each in request.selected_service_list.selected_service] != [1]:
             self.facts.append("selects services that are not offered")
         return {}
 
@@ -154,6 +155,11 @@ class MessageResponses(ScriptedResponses):
         if chosen != 1:
             self.facts.append(f"selects schedule {chosen}, which is not offered")
         plan: PowerSchedule | None = self.schedules.planned(profile)
+        starts = [each.charging_profile_entry_start for each in profile.profile_entry] if profile is not None else []
+        if starts != sorted(set(starts)):
+            self.facts.append(
+                f"states a charging profile with entries from {', '.join(f'{each} s' for each in starts)}"
+            )
         most = max((step.power_w for step in plan.steps), default=0) if plan is not None else 0
         if most > POWER_W:
             self.facts.append(f"states a charging profile of {most} W, PMax is {POWER_W} W")
