@@ -268,7 +268,8 @@ class StationCore:
         self.sessions.on_ended(self._transaction_ended)
         kernel.model.live["clockctrlr.datetime"] = lambda: format_time(kernel.utc_ms)
         link.on_lost(self.smart_charging.limits_changed)
-        kernel.put("SmartChargingCtrlr.SupportsEvseSleep", str("sleep" in self.settings.able).lower())
+        for name in ("SupportsEvseSleep", "SupportsFeature[EvseSleep]"):
+            kernel.put(f"SmartChargingCtrlr.{name}", str("sleep" in self.settings.able).lower())
         if "display" not in self.settings.able:
             kernel.put("DisplayMessageCtrlr.Available", "false")
 

@@ -177,3 +177,28 @@ def test_a_long_value_that_is_refused_leaves_its_request_an_answer(version: Vers
     found = Bench(version)
     assert found.set("ClockCtrlr", "TimeOffset", "x" * 1000) == "Rejected"
     assert found.set("ClockCtrlr", "TimeZone", "x" * 1000) == "Rejected"
+
+
+@pytest.mark.parametrize("sleeps", [True, False])
+def test_features_of_smart_charging_are_reported_by_both_names_of_the_standard(*, sleeps: bool) -> None:
+    """Part 2 has instances of SupportsFeature, its appendices have a variable for each."""
+    found = Bench("2.1", able=frozenset({"reset", *(["sleep"] if sleeps else [])}))
+    names = ("DynamicProfiles", "MaxOfflineDuration", "UseLocalTime", "RandomizedDelay", "LimitAtSoC", "EvseSleep")
+    for name in names:
+        known = str(sleeps or name != "EvseSleep").lower()
+        for variable in ({"name": f"Supports{name}"}, {"name": "SupportsFeature", "instance": name}):
+            read = {"component": {"name": "SmartChargingCtrlr"}, "variable": variable}
+            (result,) = found.ask("GetVariables", getVariableData=[read])["getVariableResult"]
+            assert result["attributeValue"] == known
+
+
+def test_the_active_network_profile_is_the_number_of_a_slot() -> None:
+    """B10, as corrected by the errata: an integer."""
+    found = Bench()
+    found.ask("GetReport", requestId=1, componentVariable=[
+        {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "ActiveNetworkProfile"}},
+    ])  # fmt: skip
+    found.wait(1)
+    (data,) = found.expect("NotifyReport")["reportData"]
+    assert data["variableCharacteristics"]["dataType"] == "integer"
+    assert data["variableAttribute"][0]["value"] == "1"
