@@ -415,6 +415,27 @@ def test_a_fault_is_named_by_its_case(case: str, change: Change, found: str) -> 
         ("V2G-11-CSMS16", instead(4, "UnknownToAll", lambda frame: [[3, frame[1], {}]])),
         ("TC_043_4_CSMS", asks("SendLocalList", sets(listVersion=0))),
         ("TC_049_CSMS", asks("ReserveNow", sets(expiryDate=LATE))),
+        (
+            "TC_056_CSMS",
+            asks(
+                "SetChargingProfile", lambda p: p | {"csChargingProfiles": p["csChargingProfiles"] | {"validTo": LATE}}
+            ),
+        ),
+        (
+            "TC_056_CSMS",
+            asks(
+                "SetChargingProfile",
+                lambda p: p | {"csChargingProfiles": p["csChargingProfiles"] | {"transactionId": 3}},
+            ),
+        ),
+        (
+            "TC_059_CSMS",
+            asks(
+                "RemoteStartTransaction",
+                lambda p: p | {"chargingProfile": p["chargingProfile"] | {"recurrencyKind": "Daily"}},
+            ),
+        ),
+        ("TC_067_CSMS", asks("ClearChargingProfile", sets(stackLevel=3))),
     ],
 )
 def test_a_fault_of_a_back_end_is_named_by_its_case(case: str, change: Change) -> None:

@@ -49,7 +49,8 @@ def _add(each: _Request) -> None:
         if each.answer is not None:
             t.answer(each.action, each.answer)
         wanted = each.payload(t)
-        sent = await t.asked(each.action, each.action, free=_FREE, **wanted)
+        without = tuple(_NARROWING - wanted.keys())
+        sent = await t.asked(each.action, each.action, free=_FREE, without=without, **wanted)
         _carries(t, each.action, sent, wanted)
         if each.action == "SendLocalList":  # 0 and -1 are of empty lists and of none
             t.check(sent["listVersion"] > 0, each.action, f"sends a list of version {sent['listVersion']}")
@@ -71,18 +72,22 @@ def _carries(t: CsmsTest16, action: str, sent: Payload, wanted: Payload) -> None
         return
     found, profile = sent.get(name, {}), wanted[name]
     schedule, limits = found.get("chargingSchedule", {}), profile["chargingSchedule"]
-    pairs = [
-        (each, found.get(each), profile[each]) for each in profile.keys() - {"chargingProfileId", "chargingSchedule"}
-    ]
+    names = (profile.keys() | {"recurrencyKind", "transactionId"}) - {"chargingProfileId", "chargingSchedule"}
+    pairs = [(each, found.get(each), profile.get(each)) for each in sorted(names)]
     pairs += [(each, schedule.get(each), limits[each]) for each in limits.keys() - {"startSchedule"}]
     for field, has, value in pairs:
         t.check(has == value, action, f"sets {field} {has!r} instead of {value!r}")
+    if "validTo" in found:
+        t.is_later(found["validTo"], action)
 
 
 _FREE: Final = (
     "reservationId", "listVersion", "csChargingProfiles", "chargingProfile", "location", "log", "firmware",
     "retrieveDate", "expiryDate", "retries", "retryInterval", "certificate", "duration",
 )  # fmt: skip
+_NARROWING: Final = frozenset({"connectorId", "id", "key", "stackLevel"})
+"""Fields that make another request of one that was asked for without them."""
+
 _OF_REQUEST: Final = frozenset({"LogStatusNotification", "SignedFirmwareStatusNotification"})
 
 
