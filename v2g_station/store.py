@@ -143,7 +143,9 @@ class StationStore:
                 self._path.touch(mode=0o600)
                 self._open()
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"{path}: {error}", hint="is another process using it?") from None
+            raise StoreError(
+                f"{path}: {error}", hint="can this user write it, and does no other process use it?"
+            ) from None
 
     def _open(self) -> None:
         self._db = sqlite3.connect(self._path, isolation_level=None, timeout=2.0, check_same_thread=False)

@@ -49,7 +49,7 @@ async def list_sites(visit: Visit) -> Answer:
     """List sites."""
     rows = [each async for each in visit.every(sites.list_sites)]
     known = await visit.ask(fleets.list_fleets, limit=_FLEETS)
-    empty = "No site. One is stored by v2g csms api PUT /sites/NAME: fuses, and the EVSEs behind them."
+    empty = "No site. One is stored by v2g csms api put-site NAME --body FILE: fuses, and the EVSEs behind them."
     shown = Listing(title="Sites", columns=SITES, rows=rows, empty=empty)
     return await show_list(visit, shown, template="sites.html", fleets=known)
 

@@ -2,12 +2,15 @@
 
 import itertools
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import msgspec
 import pytest
+from typer.main import get_command
 
 from csms.http.routes import OPERATIONS
 from csms.sites.rules import Place, Site
@@ -19,6 +22,7 @@ from tests.together import together
 from v2g.energy.price_plan import PricePlan, When
 from v2g.iso15118.engine.sequence import edges
 from v2g_cli.demo import broker
+from v2g_cli.main import app
 
 pytestmark = pytest.mark.one_worker("pages")  # what pages are made of takes seconds, and is kept for all of them
 
@@ -176,6 +180,44 @@ def test_every_configuration_key_says_what_it_means() -> None:
     assert len(rows) > 500
     meanings = [re.split(r"(?<!\\)\|", row)[-2].strip() for row in rows]
     assert not [row for row, meaning in zip(rows, meanings, strict=True) if meaning[:1] in ("", ",", ";")]
+
+
+_NAMED = re.compile(r"(?<!b\")(?<![\w/.-])v2g ([a-z][^\n`\"'<;|)&]*)")
+"""A command in a text."""
+
+
+def _misnamed(text: str, top: Any) -> Iterator[str]:
+    """Yield commands that do not exist, or lack an option; other words after `v2g` are no commands."""
+    for named in _NAMED.findall(text.replace("\\\n", " ")):
+        context, options, words = top, {"--help": True}, iter(named.split())
+        for word in (each.rstrip(".,:") for each in words):
+            below = context.command.list_commands(context) if hasattr(context.command, "list_commands") else ()
+            if word in below:
+                context = context.command.get_command(context, word).make_context(
+                    word, [], parent=context, resilient_parsing=True
+                )
+                options |= {
+                    name: getattr(each, "is_flag", True) for each in context.command.params for name in each.opts
+                }
+            elif context is top or word in ("--", "--help") or word[:1] == "{":
+                break
+            elif word.startswith("--") and word.partition("=")[0] not in options:
+                yield named
+            elif not options.get(word, True) and "=" not in word:
+                next(words, "")
+            elif below and not word.startswith("--") and re.fullmatch("[a-z-]+", word):
+                yield named
+                break
+
+
+@pytest.mark.long
+def test_each_command_that_a_text_names_exists_with_its_options() -> None:
+    """In pages, in hints and docstrings of programs, and in templates of the console."""
+    top = get_command(app).make_context("v2g", [], resilient_parsing=True)
+    programs = {file.parent for file in ROOT.glob("*/__init__.py")} - {ROOT / "tests", ROOT / "benchmarks"}
+    sources = [file for each in programs for kind in ("*.py", "*.html") for file in each.rglob(kind)]
+    files = [*pages(), *sources]
+    assert [f"{file}: {each}" for file in files for each in _misnamed(file.read_text("utf-8"), top)] == []
 
 
 def test_every_page_is_in_the_index() -> None:

@@ -324,7 +324,7 @@ def test_a_secret_is_a_file_of_bounded_length(tmp_path: Path) -> None:
         read_secret(tmp_path / "pipe")
     with pytest.raises(KeyAccessError) as caught:
         read_secret(tmp_path / "none")
-    assert caught.value.hint == "is the path right? v2g pki creates keys"
+    assert caught.value.hint == "is the path right? v2g pki key makes one"
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(KeyAccessError) as caught:
         read_secret(tmp_path / "loop")

@@ -306,7 +306,7 @@ def read_secret(path: Path, most: int = _MAX_SECRET_BYTES) -> bytes:
             return file.read(most)
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
-        hint = "is the path right? v2g pki creates keys" if missing else "may this user read it?"
+        hint = "is the path right? v2g pki key makes one" if missing else "may this user read it?"
         raise KeyAccessError(f"{path}: {error.strerror}", hint=hint) from None
 
 
