@@ -317,8 +317,8 @@ METERS: Final = _rule(
 )  # fmt: skip
 UNITS: Final = _rule(
     "RUN-METER-UNITS",
-    "Within a transaction energy, power and current fit together, within a factor of 30: kWh, Wh, kW, W and A are "
-    "named as they are.",
+    "Each measurand has a unit of its own kind, and within a transaction energy, power and current fit together, "
+    "within a factor of 30: kWh, Wh, kW, W and A are named as they are.",
     ("UnitOfMeasureType", "MeasurandEnumType"),
 )
 SIGNED: Final = _rule(
@@ -1024,6 +1024,8 @@ class RunJudge:
             text = each.get("value")
             if isinstance(text, str) and each.get("format", "Raw") == "Raw" and _value(each) is None:
                 self._find(METERS, f"{text!r} is not a number")
+            if misfit := _of_another_kind(each):
+                self._find(UNITS, misfit)
         for key, at, wh in registers_of(values):
             found.registers.setdefault(key, []).append((at, wh))
             read = True
@@ -1187,6 +1189,24 @@ def _value(sample: Payload) -> float | None:
     scale = 10.0 ** (power if isinstance(power, int) and abs(power) < 20 else 0)
     number *= scale * (1000.0 if str(unit.get("unit")).startswith("k") else 1.0)
     return number if math.isfinite(number) else None
+
+
+_UNITS: Final[Mapping[str, tuple[str, ...]]] = {
+    "Energy.Active": ("Wh", "kWh"), "Energy.Reactive": ("varh", "kvarh"), "Energy.Apparent": ("VAh", "kVAh"),
+    "Power.Active": ("W", "kW"), "Power.Offered": ("W", "kW"), "Power.Reactive": ("var", "kvar"), "Current": ("A",),
+    "Voltage": ("V",), "SoC": ("Percent",),
+}  # fmt: skip
+"""Beginning of a measurand -> its units, of those that OCPP names."""
+
+
+def _of_another_kind(sample: Payload) -> str:
+    """Return a measurand with its unit if that is of another kind; makers may have units of their own."""
+    unit = sample.get("unitOfMeasure")
+    unit = unit.get("unit") if isinstance(unit, dict) else sample.get("unit")
+    measurand = str(sample.get("measurand", IMPORT[0]))
+    fitting = next((units for name, units in _UNITS.items() if measurand.startswith(name)), ())
+    others = itertools.chain.from_iterable(_UNITS.values())
+    return f"{measurand} is in {unit}" if fitting and unit not in fitting and unit in others else ""
 
 
 def _of_other_units(

@@ -245,6 +245,10 @@ STATION_FAULTS: dict[str, tuple[Callable[[list[list[Message]]], list[list[Messag
     "a power in W is labelled A": (metered((1000.0, 7360.0, 7360.0), (1120.0, 7360.0, 7360.0)), "RUN-METER-UNITS"),
     "a small power in kW is labelled W": (metered((1000.0, 22.0, 32.0), (1366.0, 22.0, 32.0)), "RUN-METER-UNITS"),
     "a power in kW is labelled W": (metered((1000.0, 7.36, 32.0), (1000.0, 103.0, 32.0)), "RUN-METER-UNITS"),
+    "a register of energy is in A": (
+        instead(7, event(4, "Ended", 3, 250.0, meterValue=[{"timestamp": "2026-11-02T10:00:04Z", "sampledValue": [
+            {"value": 250.0, "unitOfMeasure": {"unit": "A"}}]}])), "RUN-METER-UNITS",
+    ),
     "a signed reading was changed": (
         signed_run(signed(300.0, 1), signed(310.0, 2, signedMeterData=base64.b64encode(
             record().replace(b"1.5", b"1.6")).decode())), "RUN-SIGNED-READINGS",
