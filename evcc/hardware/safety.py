@@ -311,7 +311,7 @@ class _ReadStream:
 
 def _framer() -> Framer:
     """Return a framer that loses its position no earlier than the session's."""
-    return Framer(skips=PayloadType.SAP)
+    return Framer(skips=True)
 
 
 def _hear(data: bytes, framer: Framer, handle: Callable[[int, bytes], None]) -> None:

@@ -449,7 +449,7 @@ async def test_messages_are_read_in_both_directions_whole(place: Place) -> None:
 
 @at(Place)
 async def test_a_frame_that_is_none_ends_the_reading_and_not_the_connection(place: Place) -> None:
-    place.stream.pieces = iter([b"\x02\xfe\x80\x02" + bytes(8), frame(MAIN, place.messages.note(Ask()))])
+    place.stream.pieces = iter([b"\x02\xfe\x90\x00" + bytes(8), frame(MAIN, place.messages.note(Ask()))])
     place.messages.heard.clear()
     assert await place.connection.read(9)
     assert await place.connection.read(9)

@@ -71,8 +71,9 @@ def stop_response() -> Any:
     return SessionStopRes(header=Role().header(), response_code=ResponseCode.OK)
 
 
+FIRST = frame(PayloadType.COMMON, exi.encode(stop_response()))
 STREAM = (
-    frame(PayloadType.COMMON, exi.encode(stop_response()))
+    FIRST
     + frame(PayloadType.SIGNED_DISCHARGE, b"der")
     + frame(0xA001, b"of another maker")
     + frame(PayloadType.METERING_CONFIRMATION, exi.encode(stop_response()))
@@ -126,14 +127,30 @@ def test_garbage_is_either_received_or_broken(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"\x02\xfd\x80\x02\x00\x00\x00\x00", frame(PayloadType.COMMON, b"\x80"), frame(PayloadType.AC, b"\x80\x00"),
-     frame(0x8101, b"\x80\x00"), frame(PayloadType.SDP_REQ, b"\x00\x00")],
+    [b"\x02\xfd\x90\x00\x00\x00\x00\x00", frame(PayloadType.COMMON, b"\x80"), frame(PayloadType.AC, b"\x80\x00"),
+     frame(0x8101, b"\x80\x00")],
 )  # fmt: skip
-def test_what_has_no_place_breaks_the_session_once(data: bytes) -> None:
+def test_what_cannot_be_read_breaks_the_session_once(data: bytes) -> None:
     role = Role()
     role.receive(data + STREAM, 0.0, 0)
     assert role.received == ["broken"]
     assert role.actions() == [Close("broken")]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [b"\xff\xfe" + FIRST[2:], b"\x01\xff" + FIRST[2:], frame(PayloadType.COMMON, b""), frame(0x7001, FIRST[8:]),
+     frame(PayloadType.SDP_REQ, b"\x00\x00")],
+    ids=["version", "inverse", "empty", "unknown", "SDP"],
+)  # fmt: skip
+def test_two_frames_without_a_message_are_ignored_and_the_third_breaks_the_session(bad: bytes) -> None:
+    """V2G20-445: no answer, and the charger stays usable."""
+    role = Role()
+    role.receive(bad * 2 + STREAM, 0.0, 0)
+    assert role.received == RECEIVED
+    assert [each.name for each in role.actions() if isinstance(each, Observe)][:2] == ["frame_ignored"] * 2
+    role.receive(bad + STREAM, 0.0, 0)
+    assert role.received == [*RECEIVED, "broken"]
 
 
 def test_a_message_goes_out_on_the_stream_of_its_schema_or_a_given_one() -> None:

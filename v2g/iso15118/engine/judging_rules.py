@@ -67,7 +67,7 @@ RULES: Final = (
     Rule(_V, "unexpected_message", ALL, "another response than the awaited one", "none", "as V2G2-538"),
     Rule(_V, "unexpected_response_code", ALL, "a code that has no place, or no name", "a plain OK of SessionSetupRes", "V2G2-734; recorded: ABB"),
     Rule(_V, "unlisted_value", ALL, "EVSEProcessing without a name", "every other field", "it decides what comes next"),
-    Rule(_V, "undecodable_message", ALL, "no message of the edition", "0 to 4 zero octets after it; values beyond the schema", "recorded: a Tesla Model Y sends one octet"),
+    Rule(_V, "undecodable_message", ALL, "no message of the edition", "0 to 4 zero octets after it; values beyond the schema; two frames without one", "recorded: a Tesla Model Y sends one octet"),
     Rule(_V, "evse_emergency_shutdown", OLDER, "EVSE_EmergencyShutdown", "none", "meaning of the field; recorded: Compleo without a battery"),
     Rule(_V, "evse_malfunction", OLDER, "EVSE_Malfunction", "none", "meaning of the field"),
     Rule(_V, "evse_utility_interrupt", OLDER, "EVSE_UtilityInterruptEvent", "none", "meaning of the field"),

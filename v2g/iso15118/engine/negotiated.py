@@ -24,7 +24,7 @@ class Negotiated(ABC, Generic[SessionT]):
     def __init__(self, first: SessionT, *, chooses: bool) -> None:
         self.session = first
         """The current session."""
-        self._handshake = Framer(skips=PayloadType.SAP) if chooses else None
+        self._handshake = Framer(skips=True) if chooses else None
         self._incomplete = b""
         self._facts: list[Fact] = []
 

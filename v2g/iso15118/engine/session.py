@@ -38,6 +38,10 @@ NO_SESSION: Final = bytes(8)
 MANUFACTURER_RANGE: Final = 0xA000
 """First V2GTP payload type that manufacturers may use."""
 
+MOST_BAD_FRAMES: Final = 3
+"""A frame without payload, of another version, or of a type without a place here, is ignored; the third ends the
+session."""
+
 MOST_NAMED: Final = 32
 """Fields beyond the schema that a session reports."""
 
@@ -139,7 +143,8 @@ class Session(ABC):
         self.reason = ""
         self._entropy = entropy
         self._message_callback = on_message
-        self._framer = Framer(max_payload)
+        self._framer = Framer(max_payload, skips=True)
+        self._bad_frames = 0
         self._actions: list[Action] = []
         self._closed = False
         self._padded = False
@@ -309,12 +314,14 @@ class Session(ABC):
             self._on_discharge(payload)
             return
         try:
+            if not payload:
+                raise FrameError("V2GTP frame without a payload")
             message, padding = self.decode(payload_type, payload)
-        except FrameError:
-            if payload_type < MANUFACTURER_RANGE:
-                self._on_broken(CodecError(f"V2GTP payload type {payload_type:#06x} has no place in this session"))
-            else:  # another vendor's extension, ignored
-                self._observe("session", "frame_ignored", payload_type=payload_type)
+        except FrameError:  # V2G20-445
+            self._bad_frames += payload_type < MANUFACTURER_RANGE  # others are extensions of another vendor
+            if self._bad_frames == MOST_BAD_FRAMES:
+                raise
+            self._observe("session", "frame_ignored", payload_type=payload_type)
             return
         self._name_deviations()
         if padding:

@@ -13,16 +13,12 @@ from v2g.exi.declare import Element, Schema
 from v2g.iso15118.engine.quirks import Quirk, SeenQuirks
 from v2g.iso15118.engine.schemas import APP_PROTOCOL
 from v2g.iso15118.engine.sequence import Chart, State
-from v2g.iso15118.engine.session import MANUFACTURER_RANGE, Entropy, OnMessage, Session, decode_padded, ignored
-from v2g.iso15118.engine.v2gtp import DEFAULT_MAX_PAYLOAD, Framer, PayloadType
+from v2g.iso15118.engine.session import Entropy, OnMessage, Session, decode_padded, ignored
+from v2g.iso15118.engine.v2gtp import DEFAULT_MAX_PAYLOAD, PayloadType
 from v2g.iso15118.engine.xmldsig import Signature
 
 SESSION_ID_BYTES: Final = 8
 """Maximum length of a SessionID; chargers in the field give 4 bytes, vehicles begin with 0, 1 or 8 zeros."""
-
-MOST_BAD_FRAMES: Final = 3
-"""A frame without payload, of another version, or of a type without a place here, is ignored; the third ends the
-session."""
 
 
 class Header(Protocol):
@@ -97,9 +93,7 @@ class MessageSession(Session):
         time_scale: float = 1.0,
     ) -> None:
         super().__init__(entropy=entropy, max_payload=max_payload, on_message=on_message, time_scale=time_scale)
-        self._framer = Framer(max_payload, skips=PayloadType.SAP)
         self._quirks = SeenQuirks()
-        self._bad_frames = 0
 
     @property
     @abstractmethod
@@ -120,16 +114,6 @@ class MessageSession(Session):
     @abstractmethod
     def _wrapped(self, body: Element, signature: Signature | None) -> Element:
         """Return a request or response as a V2G_Message of this session."""
-
-    def _receive_frame(self, payload_type: int, payload: bytes) -> None:
-        if payload_type >= MANUFACTURER_RANGE or (payload_type == PayloadType.SAP and payload):
-            super()._receive_frame(payload_type, payload)
-            return
-        self._bad_frames += 1
-        if self._bad_frames == MOST_BAD_FRAMES:
-            self._on_broken(CodecError(f"{MOST_BAD_FRAMES} V2GTP frames without a message"))
-        else:
-            self._observe("session", "frame_ignored", payload_type=payload_type)
 
     def _on_discharge(self, payload: bytes) -> None:
         """Ignore an extension of another edition."""

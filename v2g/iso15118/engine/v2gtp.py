@@ -41,6 +41,9 @@ class PayloadType(IntEnum):
     SIGNED_DISCHARGE = 0xA000
 
 
+_OF_MESSAGES: Final = frozenset(each for each in PayloadType if each < PayloadType.SDP_REQ)
+
+
 class Frame(msgspec.Struct, frozen=True):
     """One V2GTP frame. `payload_type` is 0..0xFFFF and may be unknown to `PayloadType`."""
 
@@ -77,11 +80,11 @@ class Framer:
     Holds at most one incomplete frame (8 + `max_payload` bytes) besides its input. A stream that lost its position
     cannot be resynchronised: after the first FrameError every further `feed` raises it, too.
 
-    With `skips`, a payload type, a wrong version before that type and an acceptable length is no such loss: the frame
-    comes without its payload, as another version's cannot be read.
+    With `skips`, a wrong version before the type of a message and an acceptable length is no such loss: the frame comes
+    without its payload, as another version's cannot be read.
     """
 
-    def __init__(self, max_payload: int = DEFAULT_MAX_PAYLOAD, *, skips: int | None = None) -> None:
+    def __init__(self, max_payload: int = DEFAULT_MAX_PAYLOAD, *, skips: bool = False) -> None:
         self._max_payload, self._skips = max_payload, skips
         self._buffer = bytearray()
         self._error: FrameError | None = None
@@ -107,9 +110,7 @@ class Framer:
         buffer = self._buffer
         while len(buffer) >= HEADER_SIZE:
             # whether a header is that of another version, and to be skipped
-            foreign = (
-                self._skips is not None and buffer[:2] != VERSION and buffer[2:4] == self._skips.to_bytes(2, "big")
-            )
+            foreign = self._skips and buffer[:2] != VERSION and int.from_bytes(buffer[2:4], "big") in _OF_MESSAGES
             try:
                 header = VERSION + buffer[2:HEADER_SIZE] if foreign else buffer
                 payload_type, length = read_header(header, max_payload=self._max_payload)
