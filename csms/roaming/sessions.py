@@ -39,11 +39,12 @@ from csms.transactions.events import meter_key
 from csms.transactions.rules import Dated, Transaction
 from csms.transactions.tables import transaction_events
 from v2g import typed_json
+from v2g.energy.meter_records.container import carried
 from v2g.energy.settlement.costing import UNITS, Bill, Line, Period
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.pricing import NO_CURRENCY
 from v2g.energy.settlement.settle import settle
-from v2g.errors import CodecError, OcppError
+from v2g.errors import CodecError, OcppError, RecordError
 from v2g.ocpi import wire
 from v2g.ocpi.objects import (
     CdrDimension,
@@ -511,6 +512,8 @@ def _signed_data(connection: Connection, transaction: Transaction) -> CdrSignedD
         for sample in typed_json.decode(text, list[Fields]):
             signed = typed_json.decode(sample["signed"], dict[str, str]) if sample.get("signed") else {}
             data = signed.get("signedMeterData", "")
+            with contextlib.suppress(RecordError):  # stations also write it plain or in hex
+                data = base64.b64encode(carried(data.encode())).decode()
             if not data or data in found:
                 continue
             try:

@@ -1,6 +1,7 @@
 """CDRs that are split and credited by agreement: what both cost together stays, and each is taken once."""
 
 import base64
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -410,7 +411,7 @@ def test_a_credit_is_of_a_known_cdr_of_its_driver() -> None:
 
 @pytest.mark.parametrize(
     ("value", "doubt"),
-    [("?", "signed data: value 1 is not base64"), ("AAAA", "signed data: value 1: ")],
+    [("?", "signed data: value 1: "), ("AAAA", "signed data: value 1: ")],
 )
 def test_signed_data_that_nobody_can_verify_is_doubted(value: str, doubt: str) -> None:
     signed = CdrSignedData(
@@ -451,6 +452,17 @@ def test_energy_that_the_meter_doubts_is_no_proof(
     cdr = replace(
         record([(40, 2_500_000, 0)], vat=False), signed_data=proved({**more, "RV": begin}, {**more, "RV": end})
     )
+    assert judge_cdr(cdr, {}, "Europe/Berlin", T0 + 10**9) == doubt
+
+
+@pytest.mark.parametrize("written", [bytes.decode, bytes.hex, lambda data: base64.encodebytes(data).decode()])
+def test_signed_data_is_read_plain_in_hex_and_in_lines_of_base64(written: Callable[[bytes], str]) -> None:
+    """As partners send it, who do not follow OCPI to the letter: it is the signature that proves."""
+    signed = proved({"RV": 0}, {"RV": 4})
+    (value,) = signed.signed_values
+    value = replace(value, signed_data=written(base64.b64decode(value.signed_data)))
+    cdr = replace(record([(40, 2_500_000, 0)], vat=False), signed_data=replace(signed, signed_values=(value,)))
+    doubt = ["signed data: 4 kWh taken and 0 kWh fed back are proved"]
     assert judge_cdr(cdr, {}, "Europe/Berlin", T0 + 10**9) == doubt
 
 
