@@ -10,7 +10,7 @@ from v2g.ocpp.times import parse_time
 from v2g_testkit.ocpp.case import Block, Failed, Inconclusive, OcppCase, Payload, given, precondition
 from v2g_testkit.ocpp.connection import CallError, having
 from v2g_testkit.ocpp.declaration import Token
-from v2g_testkit.ocpp.run_judge import readings_of
+from v2g_testkit.ocpp.run_judge import AHEAD_MS, readings_of
 from v2g_testkit.ocpp.v16.station import StationTest16
 from v2g_testkit.ocpp.v16.station_security import FIRMWARE, SECURITY
 
@@ -943,7 +943,11 @@ async def _limited(t: StationTest16, *amperes: float) -> Payload:
     """Check the limits now and each two minutes later; return the composite schedule of five minutes. Raises Failed."""
     unit, factor = await _unit(t)
     about = {"connectorId": 1, "duration": 300, "chargingRateUnit": unit}
-    schedule = (await t.says("GetCompositeSchedule", "Accepted", **about)).get("chargingSchedule", {})
+    answer = await t.says("GetCompositeSchedule", "Accepted", **about)
+    t.equal(answer.get("connectorId", 1), 1, "GetCompositeSchedule", "is of connector {}, when 1 is asked for")
+    away_ms = abs(parse_time(answer.get("scheduleStart", t.now())) - parse_time(t.now()))
+    t.check(away_ms < AHEAD_MS, "GetCompositeSchedule", f"begins at {answer.get('scheduleStart')}, not now")
+    schedule = answer.get("chargingSchedule", {})
     t.equal(schedule.get("chargingRateUnit"), unit, "GetCompositeSchedule", f"is in {{}}, when {unit} is asked for")
     periods = schedule.get("chargingSchedulePeriod", [])
     for number, each in enumerate(amperes):
