@@ -18,7 +18,7 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version
 from v2g.ocpp.rpc import CALL
 from v2g_station.blocks.transaction_records import MeterSample
-from v2g_station.kernel.kernel import Action, Connect, Disconnect, Keep, Moment, SendToCsms, StationCommand
+from v2g_station.kernel.kernel import Action, Connect, Disconnect, Keep, Moment, Ping, SendToCsms, StationCommand
 from v2g_station.station import StationCore
 
 
@@ -186,6 +186,9 @@ class StationRunner:
                         self._connection.add_done_callback(self._forget)
                 case Disconnect():
                     self._drop()
+                case Ping(interval_s=interval_s):
+                    if self._socket is not None:
+                        self._socket.ping_every(interval_s or None)
                 case StationCommand():
                     try:
                         self._command(action)  # a full disk does not justify exceeding a limit

@@ -19,7 +19,7 @@ from v2g_station.blocks.connection.network import first_profile
 from v2g_station.blocks.evse import AllowPower, Bay, Indicate, Lock, Plug, Power, Restart, TokenPresented
 from v2g_station.blocks.settings import StationSettings
 from v2g_station.blocks.transaction_records import MeterSample
-from v2g_station.kernel.kernel import Action, Connect, Disconnect, Keep, Moment, SendToCsms, StationCommand
+from v2g_station.kernel.kernel import Action, Connect, Disconnect, Keep, Moment, Ping, SendToCsms, StationCommand
 from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, StationLayout, TerminalLayout
 from v2g_station.station import StationCore
 
@@ -75,6 +75,7 @@ class Bench:
         self.log: list[tuple[str, Payload]] = []
         self.unread: deque[tuple[str, Payload]] = deque()
         self.commands: list[StationCommand] = []
+        self.pings: list[Ping] = []
         self.connects: list[Connect] = []
         self.observed: list[Observe] = []
         self.has_defects = False
@@ -383,6 +384,8 @@ class Bench:
                     self._connect(action)
                 case Disconnect():
                     self.connected = False
+                case Ping():
+                    self.pings.append(action)
                 case Restart(evse_id=None) if self.reset_at_once:
                     self.commands.append(action)
                     self._restart()

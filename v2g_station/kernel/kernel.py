@@ -73,11 +73,17 @@ class Disconnect(msgspec.Struct, frozen=True):
     """Close the connection."""
 
 
+class Ping(msgspec.Struct, frozen=True):
+    """Ping the CSMS at this interval from now on, s; never if 0."""
+
+    interval_s: float
+
+
 class StationCommand(Fact, frozen=True, kw_only=True):
     """Base of commands to the hardware, which are facts for the charger's own cores."""
 
 
-Action = Keep | SendToCsms | Connect | Disconnect | StationCommand | Observe
+Action = Keep | SendToCsms | Connect | Disconnect | Ping | StationCommand | Observe
 
 Answer = Message | V2GError
 Then = Callable[[Answer], None]
@@ -308,7 +314,7 @@ class Kernel:
 
     # -- commands and observation
 
-    def do(self, command: StationCommand | Connect | Disconnect | SendToCsms) -> None:
+    def do(self, command: StationCommand | Connect | Disconnect | Ping | SendToCsms) -> None:
         """Add an action."""
         self.actions.append(command)
 

@@ -17,6 +17,7 @@ import websockets
 from ocpp import v21, v201
 from ocpp.routing import on
 from websockets.typing import Subprotocol
+from websockets.utils import accept_key
 
 from pki_tools.tree import PkiTree
 from tests.io.websocket.client_and_server import files
@@ -467,6 +468,45 @@ async def test_a_peer_that_sends_no_request_holds_no_place(monkeypatch: pytest.M
         assert await station.receive() == "still here"
     await station.close()
     await server.close()
+
+
+async def test_a_station_pings_at_another_interval_at_once() -> None:
+    pings: list[bytes] = []
+
+    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = (await reader.readuntil(b"\r\n\r\n")).decode()
+        (key,) = (line.split(": ")[1] for line in request.splitlines() if line.lower().startswith("sec-websocket-key"))
+        writer.write(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Accept: {accept_key(key)}\r\nSec-WebSocket-Protocol: ocpp2.1\r\n\r\n".encode()
+        )
+        while (head := await reader.read(2)) == b"\x89\x84":
+            await reader.readexactly(4)
+            body = await reader.readexactly(4)
+            pings.append(body)
+            writer.write(b"\x8a\x04" + body)
+        writer.close()
+        assert head[:1] in (b"\x88", b"")
+
+    server = await asyncio.start_server(count, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    for begins_with in (None, 600.0):
+        socket = await connect(f"ws://127.0.0.1:{port}/ocpp", "CS-1", context=None, ping_interval=begins_with)
+        await asyncio.sleep(0.05)
+        assert not pings
+        socket.ping_every(0.01)
+        async with asyncio.timeout(10):
+            while not pings:
+                await asyncio.sleep(0.01)
+        socket.ping_every(None)
+        await asyncio.sleep(0.05)
+        pings.clear()
+        await asyncio.sleep(0.05)
+        await socket.close()
+        socket.ping_every(0.01)
+        await asyncio.sleep(0.05)
+        assert not pings
+    server.close()
 
 
 async def test_a_peer_that_answers_no_ping_may_stay() -> None:

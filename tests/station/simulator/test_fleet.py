@@ -93,6 +93,21 @@ async def test_a_fleet_charges_and_reports_everything_in_order(version: Any) -> 
     assert kinds["Ended"] > 0
 
 
+async def test_a_csms_changes_how_often_it_is_pinged(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float | None] = []
+    monkeypatch.setattr("v2g.io.websocket.client.OcppSocket.ping_every", lambda _, interval: asked.append(interval))
+    variable = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "WebSocketPingInterval"}}
+    async with backend() as csms:
+        fleet = StationFleet(url=f"ws://127.0.0.1:{csms.port}/ocpp", behaviour=QUIET)
+        running = asyncio.create_task(Simulator(fleet).run(None))
+        await csms.wait("BootNotification")
+        for value in ("45", "0"):
+            answer = await csms.ask("SetVariables", set_variable_data=[{**variable, "attribute_value": value}])
+            assert answer.set_variable_result[0]["attribute_status"] == "Accepted"
+        await cancel_tasks(running)
+    assert asked == [45.0, None]
+
+
 def test_drivers_come_and_go_by_the_same_chance_each_time() -> None:
     def story(seed: int) -> list[str]:
         chance = random.Random(seed).random

@@ -128,6 +128,17 @@ class OcppSocket:
         if self._direct is not None:
             self._direct.stop_pings()
 
+    def ping_every(self, interval: float | None) -> None:
+        """Ping the server at another interval from now on, s; None: no more."""
+        websocket: Any = self._websocket
+        if not self.is_open or not hasattr(websocket, "keepalive_task"):  # there is none in memory
+            return
+        if websocket.keepalive_task is not None:
+            websocket.keepalive_task.cancel()
+            websocket.keepalive_task = None
+        websocket.ping_interval = websocket.ping_timeout = interval
+        websocket.start_keepalive()
+
     async def close(self, reason: str = "", *, code: int = 1000) -> None:
         """Close gracefully; idempotent. `reason` has at most 123 bytes."""
         await self._websocket.close(code, reason)

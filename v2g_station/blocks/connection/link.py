@@ -21,7 +21,7 @@ from v2g.ocpp.rpc import Answered, Called, Failed, Mend, RpcPeer
 from v2g.ocpp.rpc import Send as RpcSend
 from v2g.ocpp.times import parse_time
 from v2g_station.blocks.connection.network import NetworkProfiles
-from v2g_station.kernel.kernel import Answer, Connect, Deferred, Disconnect, Kernel, SendToCsms, Then
+from v2g_station.kernel.kernel import Answer, Connect, Deferred, Disconnect, Kernel, Ping, SendToCsms, Then
 
 if TYPE_CHECKING:
     from v2g.ocpp.v16.mirrored import MirroredPeer
@@ -108,8 +108,8 @@ class CsmsLink:
         self._last_sent = 0.0
         self._stopped = False
         kernel.use(self)
-        for interval in ("heartbeatinterval", "websocketpinginterval"):
-            kernel.model.after[f"ocppcommctrlr.{interval}"] = self._interval_changed
+        kernel.model.after["ocppcommctrlr.heartbeatinterval"] = self._interval_changed
+        kernel.model.after["ocppcommctrlr.websocketpinginterval"] = lambda value: kernel.do(Ping(float(value)))
 
     # -- connecting
 

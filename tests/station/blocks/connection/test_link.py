@@ -3,7 +3,7 @@
 import pytest
 
 from tests.station.bench import Bench
-from v2g_station.kernel.kernel import Connect, Disconnect
+from v2g_station.kernel.kernel import Connect, Disconnect, Ping
 
 
 def waiting() -> Bench:
@@ -67,3 +67,11 @@ def test_a_csms_that_is_busy_is_called_when_it_asks_to_be(asked_s: float, waits_
     assert [each for each in found.station.tick(found.moment) if isinstance(each, Connect)]
     found.station.failed("unreachable", found.moment)
     assert found.station.deadline() == found.now + 2, "that was for once"
+
+
+def test_another_ping_interval_holds_at_once() -> None:
+    found = Bench("2.1")
+    for interval in ("30", "0"):
+        found.set("OCPPCommCtrlr", "WebSocketPingInterval", interval)
+    assert found.pings == [Ping(30.0), Ping(0.0)]
+    assert found.connected
