@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.energy.meter_records.signed_records import KEY, READING, der_of
+from tests.energy.meter_records.signed_records import FOLDER, KEY, READING, der_of
 from tests.energy.meter_records.signed_records import record as meter_record
 from tests.ocpi.sessions import FACTS, T0, journal
 from tests.together import together
+from v2g.energy.meter_records.container import find_records
 from v2g.energy.settlement.settle import settle
 from v2g.energy.settlement.taxes import VatRate
 from v2g.ocpi import wire
@@ -463,6 +464,27 @@ def test_signed_data_is_read_plain_in_hex_and_in_lines_of_base64(written: Callab
     value = replace(value, signed_data=written(base64.b64decode(value.signed_data)))
     cdr = replace(record([(40, 2_500_000, 0)], vat=False), signed_data=replace(signed, signed_values=(value,)))
     doubt = ["signed data: 4 kWh taken and 0 kWh fed back are proved"]
+    assert judge_cdr(cdr, {}, "Europe/Berlin", T0 + 10**9) == doubt
+
+
+def test_signed_data_without_its_key_is_no_doubt() -> None:
+    """OCPI leaves the key to choice: such a CDR was disputed, where one without signed data is booked."""
+    cdr, signed = record([(40, 2_500_000, 0)], vat=False), proved({"RV": 0}, {"RV": 4})
+    for key, doubt in ((None, []), ("", []), ("?", ["signed data: value 1: no public key"])):
+        said = replace(cdr, signed_data=replace(signed, public_key=key))
+        assert judge_cdr(said, {}, "Europe/Berlin", T0 + 10**9) == doubt
+
+
+def test_natures_mark_begin_and_end_of_records_that_do_not() -> None:
+    """Those of EDL40 proved nothing: 142 Wh were booked as 2.5 kWh."""
+    found = find_records((FOLDER / "mennekes.xml").read_bytes())
+    values = tuple(
+        CdrSignedValue(nature=nature, plain_data="", signed_data=base64.b64encode(each.data).decode())
+        for nature, each in zip(("Start", "End"), found, strict=True)
+    )
+    signed = CdrSignedData(encoding_method="EDL40", signed_values=values)
+    cdr = replace(record([(40, 2_500_000, 0)], vat=False), signed_data=signed)
+    doubt = ["signed data: 0.1419 kWh taken and 0 kWh fed back are proved"]
     assert judge_cdr(cdr, {}, "Europe/Berlin", T0 + 10**9) == doubt
 
 

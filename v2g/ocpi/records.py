@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from v2g.energy.meter_records.container import FoundRecord
 from v2g.energy.meter_records.judge import Expected, judge_all
+from v2g.energy.meter_records.record import Mark
 from v2g.errors import CodecError
 from v2g.ocpi.objects import CdrDimension, CdrPeriod, OcpiCdr, OcpiPrice, OcpiTariff, TaxAmount
 from v2g.ocpi.tariffs import Costs, costs_by
@@ -226,20 +227,31 @@ def _times_and_energy(cdr: OcpiCdr, now_ms: int, most_kw: Decimal) -> list[str]:
     return found
 
 
+_MARKS: Final[dict[str, Mark]] = {"start": "begin", "end": "end"}
+
+
 def _signatures(cdr: OcpiCdr) -> list[str]:
     """Verify the meter's signed values, and compare the energy that they prove. A CDR may have none.
 
-    OCPI has them in base64; partners also send them plain or in hex.
+    OCPI has them in base64; partners also send them plain or in hex. It leaves the key out where it is known otherwise,
+    as from the meter's face.
     """
     if cdr.signed_data is None:
         return []
     records = (
-        FoundRecord(place=f"value {number}", data=value.signed_data.encode(), key=cdr.signed_data.public_key or "")
+        FoundRecord(
+            place=f"value {number}",
+            data=value.signed_data.encode(),
+            key=cdr.signed_data.public_key or "",
+            mark=_MARKS.get(value.nature.lower(), ""),
+        )
         for number, value in enumerate(cdr.signed_data.signed_values, 1)
     )
     judged = judge_all(records, Expected())
     found = [
-        f"signed data: {each.place}: {each.reason or each.verdict}" for each in judged if each.verdict != "verified"
+        f"signed data: {each.place}: {each.reason or each.verdict}"
+        for each in judged
+        if each.verdict != "verified" and (each.found.key or each.verdict != "no_key")
     ]
     proved = [energy for each in judged for energy in each.energies]
     found += [
