@@ -379,7 +379,7 @@ of = partial(partial, replace)
         ("ScheduleExchangeReq", inside(NEEDS, departure_time=int(time.time())), "which is the time since 1970"),
         ("DC_ChargeParameterDiscoveryReq", inside(LIMITS, ev_minimum_voltage=number(990)), "990 above its maximum"),
         ("DC_ChargeParameterDiscoveryReq", inside(LIMITS, ev_minimum_voltage=number(-280)), "EVMinimumVoltage -280"),
-        ("DC_ChargeParameterDiscoveryReq", inside(LIMITS, ev_maximum_charge_power=number(0)), "MaximumChargePower 0"),
+        ("DC_ChargeParameterDiscoveryReq", inside(LIMITS, ev_maximum_voltage=number(0)), "states EVMaximumVoltage 0"),
         ("DC_PreChargeReq", of(ev_present_voltage=number(-380)), "states EVPresentVoltage -380"),
         (START, inside("ev_power_profile", **OTHER_PROFILE), "states its power profile in another control mode"),
         (START, of_profile(-2_000), "states a power profile of -2000 W, but cannot feed back"),
@@ -401,7 +401,7 @@ of = partial(partial, replace)
         ("AC_ChargeLoopReq", feeding(-2_000), "states that -2000 W flow in phase 1, at most 0 W can"),
     ],
     ids=[
-        "protocols", "evcc-id", "details", "services", "soc", "energies", "departure", "limits", "voltage", "no-power",
+        "protocols", "evcc-id", "details", "services", "soc", "energies", "departure", "limits", "voltage", "no-volt",
         "pre-charge", "profile", "profile-back", "profile-of-0-s", "channel", "loop", "loop-present", "loop-soc",
         "loop-capacity", "loop-power", "loop-limits", "loop-voltage", "loop-energies", "target", "target-back",
         "no-profile", "above-schedule", "above-power", "power-back",

@@ -194,11 +194,10 @@ class Responses(ScriptedResponses):
         """Record needs that contradict themselves [V2G20-1290], [V2G20-1366], [V2G20-1640]."""
         self.facts += (f"states {each}" for each in unordered(needs, self.time))
 
-    def _check_limits(self, stated: Element, *, rated: bool = False) -> None:
-        """Record limits below zero, minima above their maxima, and maxima of 0 V, in what is `rated` of any 0."""
-        least = ("Charge", "Voltage") if rated else ("Voltage",)
+    def _check_limits(self, stated: Element) -> None:
+        """Record limits below zero, minima above their maxima, and maxima of 0 V; of 0 A or 0 W they are a pause."""
         for each in limits(stated):
-            if "above" in each or (each.endswith(" 0") and any(name in each for name in least)):
+            if "above" in each or (each.endswith(" 0") and "Voltage" in each):
                 self.facts.append(f"states {each}")
         signed = (*_SIGNED, "target_current") if self.both else _SIGNED
         self.facts += (f"states {each}" for each in (*negative(stated, signed), *without_phase_2(stated)))
@@ -285,7 +284,7 @@ class Responses(ScriptedResponses):
         asked = request.dc_cpd_req_energy_transfer_mode
         both = isinstance(asked, dc.BPT_DC_CPDReqEnergyTransferMode)
         self._check_direction(both=both)
-        self._check_limits(asked, rated=not both)
+        self._check_limits(asked)
         if not both:
             return {"dc_cpd_res_energy_transfer_mode": dc.DC_CPDResEnergyTransferMode(**charge)}
         discharge = {
@@ -359,7 +358,7 @@ class Responses(ScriptedResponses):
             self.facts.append("states limits of another service than it has selected")
         if not of_der:
             self._check_direction(both=both)
-            self._check_limits(asked, rated=not both)
+            self._check_limits(asked)
         if not both:
             return {"ac_cpd_res_energy_transfer_mode": ac.AC_CPDResEnergyTransferMode(**charge)}
         discharge = _phases("evse_maximum_discharge_power", _POWER_W / 3) | _phases("evse_minimum_discharge_power", 0)
