@@ -1201,8 +1201,8 @@ _UNITS: Final[Mapping[str, tuple[str, ...]]] = {
 
 def _of_another_kind(sample: Payload) -> str:
     """Return a measurand with its unit if that is of another kind; makers may have units of their own."""
-    unit = sample.get("unitOfMeasure")
-    unit = unit.get("unit") if isinstance(unit, dict) else sample.get("unit")
+    stated = sample.get("unitOfMeasure")
+    unit = str((stated if isinstance(stated, dict) else sample).get("unit"))
     measurand = str(sample.get("measurand", IMPORT[0]))
     fitting = next((units for name, units in _UNITS.items() if measurand.startswith(name)), ())
     others = itertools.chain.from_iterable(_UNITS.values())
