@@ -51,10 +51,15 @@ def v2g(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byte
         become_here(monkeypatch)
         capfdbinary.readouterr()
         code = 0
+        root = logging.getLogger()
+        handlers, level = root.handlers[:], root.level
         try:
             main()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        finally:  # else a server's log goes on, to a stream that is closed
+            root.handlers[:] = handlers
+            root.setLevel(level)
         output, errors = capfdbinary.readouterr()
         return Done(code, output.decode("utf-8", "surrogateescape"), errors.decode())
 
