@@ -8,7 +8,7 @@ from typing import Final
 
 from csms.device_model import work as device_model
 from csms.diagnostics import work as diagnostics
-from csms.diagnostics.work import check_streams
+from csms.diagnostics.work import check_streams, check_upload
 from csms.dispatch.der import check_control
 from csms.payments import work as payments
 from csms.remote_control import store as commands
@@ -31,7 +31,7 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.certificates import InstallCertificateRequest
 from v2g.ocpp.messages.data_transfer import DataTransferRequest
 from v2g.ocpp.messages.der_control import SetDERControlRequest
-from v2g.ocpp.messages.diagnostics import CustomerInformationRequest
+from v2g.ocpp.messages.diagnostics import CustomerInformationRequest, GetLogRequest
 from v2g.ocpp.messages.monitoring import SetVariableMonitoringRequest
 from v2g.ocpp.messages.payment import NotifyWebPaymentStartedRequest, NotifyWebPaymentStartedResponse
 from v2g.ocpp.messages.provisioning import SetNetworkProfileRequest, SetVariableData, SetVariablesRequest
@@ -134,6 +134,8 @@ async def _check(services: Services, station_id: str, request: Message) -> None:
             check_root(request.certificate_type, request.certificate)
         case SetVariableMonitoringRequest(set_monitoring_data=monitors):
             check_streams(monitors)
+        case GetLogRequest(log=log):
+            check_upload(log.remote_location)
         case SendLocalListRequest(version_number=number, update_type=kind):
             _check_number("versionNumber", number, taken=False)
             known = await services.store.read(token_rows.find_local_list, station_id)

@@ -26,8 +26,11 @@ async def get_log(
     retries: int | None = None,
     retry_interval_s: int | None = None,
 ) -> Asked[diagnostics.GetLogResponse]:
-    """Have a station upload a log (N01); LogStatusNotification reports the progress. Raises V2GError as
-    `ConnectionRegistry.call`."""
+    """Have a station upload a log (N01); LogStatusNotification reports the progress.
+
+    Raises RefusedError (`upload_url`), V2GError as `ConnectionRegistry.call`.
+    """
+    check_upload(remote_location)
     log = diagnostics.LogParameters(
         remote_location=remote_location,
         oldest_timestamp=None if oldest_ms is None else format_time(oldest_ms),
@@ -42,6 +45,14 @@ async def get_log(
         diagnostics.GetLogResponse,
         follows=("Accepted", "AcceptedCanceled"),
     )
+
+
+def check_upload(url: str) -> None:
+    """Raise RefusedError (`upload_url`) for an address of HTTP with a fragment, or with a query that ends with a slash:
+    stations would use another one (N01.FR.27, FR.28)."""
+    if url.lower().startswith(("http://", "https://")) and ("#" in url or ("?" in url and url.endswith("/"))):
+        fault = "has a fragment" if "#" in url else "has a query that ends with a slash"
+        raise RefusedError(f"the address {fault}", reason="upload_url", hint="leave it out: a station cannot send it")
 
 
 async def customer_information(

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from csms.commands import work as commands
 from csms.diagnostics import store as rows
 from csms.diagnostics import work as diagnostics
 from tests.csms.backend import Backend
@@ -12,6 +13,7 @@ from tests.csms.customers import CUSTOMER, VALID, accepted, device_event, parts_
 from tests.csms.monitors import EVSE_1, NOW, STATE, install
 from tests.csms.scripted_station import Payload, ScriptedStation
 from v2g.errors import RefusedError
+from v2g.ocpp.messages import diagnostics as ocpp
 from v2g.ocpp.messages.base import Component
 from v2g.ocpp.messages.monitoring import SetMonitoringData
 
@@ -41,6 +43,40 @@ async def test_the_password_of_an_upload_is_not_told(csms: Backend) -> None:
     assert station.payloads("GetLog")[0]["log"]["remoteLocation"] == where
     assert "hunter2" not in str(csms.events.reported)
     assert "logs:***@logs.example" in (await request_of(csms, asked.request_id))["document"]
+
+
+@pytest.mark.parametrize(
+    ("where", "fault"),
+    [
+        ("https://logs.example/a#b", "has a fragment"),
+        ("HTTP://logs.example/?to=a/", "has a query that ends with a slash"),
+        ("https://logs.example/?to=a", ""),
+        ("https://logs.example/a/", ""),
+        ("ftp://logs.example/a#b", ""),
+    ],
+)
+@pytest.mark.parametrize("raw", [False, True])
+async def test_no_upload_is_asked_for_to_an_address_that_stations_change(
+    csms: Backend, where: str, fault: str, *, raw: bool
+) -> None:
+    """N01.FR.27, FR.28."""
+    station = await csms.booted(version="2.1")
+    station.answers["GetLog"] = accepted
+    log = ocpp.LogParameters(remote_location=where)
+
+    async def asked() -> None:
+        if raw:
+            request = ocpp.GetLogRequest(log=log, log_type="SecurityLog", request_id=7)
+            await commands.send(csms.services, station.id, request, 60)
+        else:
+            await diagnostics.get_log(csms.services, station.id, "SecurityLog", where)
+
+    if fault:
+        with pytest.raises(RefusedError, match=fault):
+            await asked()
+    else:
+        await asked()
+    assert len(station.payloads("GetLog")) == (not fault)
 
 
 # -- customers
