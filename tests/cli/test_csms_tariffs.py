@@ -25,9 +25,9 @@ async def test_a_tariff_is_stored_priced_assigned_and_deleted(cli: Cli, tmp_path
     assert (await cli("tariffs", "list"))[1:] == ("", "Tariffs, without tax: none\n")
     file = tmp_path / "summer.toml"
     file.write_text(SUMMER)
-    code, priced, errors = await cli("tariffs", "price", "--file", str(file), "--import-kwh", "10")
+    code, priced, errors = await cli("tariffs", "price", "--file", str(file), "--import-kwh", "10.01")
     assert (code, errors) == (0, "")
-    assert "5.95 EUR with tax, 5.00 without" in priced
+    assert "5.96 EUR with tax, 5.01 EUR without" in priced, "as it can be paid: 5.95595 and 5.005"
     assert await cli.records("tariffs", "list") == [], "an example stores nothing"
     (stored,) = await cli.records("tariffs", "set", str(file), "--everywhere")
     assert await cli.records("tariffs", "show", "summer", role=Role.VIEWER) == [stored]

@@ -324,7 +324,8 @@ def price(
         return
     columns = columns_of("for: kind, quantity, price, without tax: excl_tax, with tax: incl_tax")
     show(found["lines"], "Cost of the example", columns, json=False)
-    say(f"{found['incl_tax']} {found['currency']} with tax, {found['excl_tax']} without")
+    sums = (money({"amount": found[each], "currency": found["currency"]}) for each in ("incl_tax", "excl_tax"))
+    say("{} with tax, {} without".format(*sums))
 
 
 def _read_plan(file: Path) -> dict[str, object]:
