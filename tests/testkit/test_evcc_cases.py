@@ -372,6 +372,7 @@ of = partial(partial, replace)
     [
         ("SupportedAppProtocolReq", of(app_protocol=TWICE), "states SchemaID 1 for several protocols"),
         ("SessionSetupReq", of(evcc_id=""), "states an empty EVCCID"),
+        ("AuthorizationSetupReq", inside("header", time_stamp=round(time.time() * 1000)), "states a TimeStamp of 1"),
         ("ServiceSelectionReq", of(selected_energy_transfer_service=BPT), "selects service 6 before its details"),
         ("ServiceSelectionReq", of(selected_vas_list=BEYOND), "selects additional services"),
         ("ScheduleExchangeReq", inside(NEEDS, minimum_soc=90, target_soc=10), "states MinimumSOC 90, its TargetSOC is"),
@@ -401,10 +402,10 @@ of = partial(partial, replace)
         ("AC_ChargeLoopReq", feeding(-2_000), "states that -2000 W flow in phase 1, at most 0 W can"),
     ],
     ids=[
-        "protocols", "evcc-id", "details", "services", "soc", "energies", "departure", "limits", "voltage", "no-volt",
-        "pre-charge", "profile", "profile-back", "profile-of-0-s", "channel", "loop", "loop-present", "loop-soc",
-        "loop-capacity", "loop-power", "loop-limits", "loop-voltage", "loop-energies", "target", "target-back",
-        "no-profile", "above-schedule", "above-power", "power-back",
+        "protocols", "evcc-id", "ms", "details", "services", "soc", "energies", "departure", "limits", "voltage",
+        "no-voltage", "pre-charge", "profile", "profile-back", "profile-of-0-s", "channel", "loop", "loop-present",
+        "loop-soc", "loop-capacity", "loop-power", "loop-limits", "loop-voltage", "loop-energies", "target",
+        "target-back", "no-profile", "above-schedule", "above-power", "power-back",
     ],
 )  # fmt: skip
 def test_a_vehicle_that_contradicts_itself_is_noticed(

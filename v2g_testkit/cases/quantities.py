@@ -33,7 +33,7 @@ _INTERVAL_S: Final = 60.0
 _CLOCK_S: Final = 3600
 """How much a charger's clock may differ from the tester's, s: no text says."""
 
-_LATEST_S: Final = 1 << 34
+LATEST_S: Final = 1 << 34
 """Above this a time is not one in s."""
 
 _YEAR_S: Final = 365 * DAY_S
@@ -86,7 +86,7 @@ def other_time(value: object, now: int, *names: str) -> Iterator[str]:
     for name in names:
         at = getattr(value, name, None)
         if at is not None and abs(at - now) > _CLOCK_S:
-            yield f"{datetime.fromtimestamp(at, UTC)} as the present time" if 0 < at < _LATEST_S else f"time {at} s"
+            yield f"{datetime.fromtimestamp(at, UTC)} as the present time" if 0 < at < LATEST_S else f"time {at} s"
 
 
 def misplaced(response: Element, uses: Mapping[str, CodeUse]) -> Iterator[str]:

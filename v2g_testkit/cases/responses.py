@@ -1,6 +1,6 @@
 """Valid responses of a charger to a vehicle on direct or alternating current."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -23,6 +23,7 @@ from v2g.typed_json import Fields
 from v2g_testkit.cases import der
 from v2g_testkit.cases.known import number
 from v2g_testkit.cases.quantities import (
+    LATEST_S,
     MEASURED,
     NOISE_W,
     amount,
@@ -78,6 +79,11 @@ class Responses(ScriptedResponses):
     def both(self) -> bool:
         """Whether the vehicle has selected a service in which energy flows in both directions."""
         return self.der or self.service == _SERVICES[self.family][1]
+
+    def _excess(self, request: Any) -> Iterator[str]:
+        yield from super()._excess(request)
+        if not 0 < request.header.time_stamp < LATEST_S:
+            yield f"states a TimeStamp of {request.header.time_stamp} s"
 
     def header(self) -> iso.MessageHeader:
         """Return a header of this session."""
