@@ -81,7 +81,7 @@ async def test_a_memory_of_the_first_format_goes_on(tmp_path: Path) -> None:
         bodies = [msgspec.json.decode(body) for body in core.outbox.bodies()]
         events = [body for body in bodies if "transactionInfo" in body]
         assert [event["seqNo"] for event in events] == [0, 1]
-        assert core.sessions.open_transactions()["s-1"].next_seq_no == 2  # type: ignore[attr-defined]
+        assert core.sessions.records["s-1"].next_seq_no == 2  # type: ignore[attr-defined]
         assert [item.profile for item in core.smart_charging.installed] == [PROFILE]
         assert set(found.saved["refused"]) == {"000000000003"}
         assert not core.availability.operative(1)

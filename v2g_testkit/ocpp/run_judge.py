@@ -139,11 +139,6 @@ class Timeouts:
         self._waits: dict[str, _Wait] = {}
         """By transaction."""
 
-    @property
-    def applied(self) -> bool:
-        """Whether there has been anything to wait for."""
-        return bool(self._heard)
-
     def learn(self, variable: str, value: object) -> None:
         """Take a value of a variable that the station has or has accepted; names are those of either version."""
         name = {"connectiontimeout": CONNECTION}.get(variable.lower(), variable.lower())

@@ -471,7 +471,3 @@ class ManagedSessions(EvseSessions):
             sample = self._read(evse.number) if record.started_ms == newest else None
             if sample is not None or limit is not None or trigger == "ResetCommand":
                 self.progress(record.reference, trigger, sample=sample, limit=limit)
-
-    def open_transactions(self) -> Mapping[str, TransactionRecord]:
-        """Return the open transactions by reference."""
-        return dict(self.records)
