@@ -59,6 +59,13 @@ def test_an_unknown_key_is_refused_with_its_line_and_the_nearest_name() -> None:
     assert len(faults(text, Config, name="c.toml")) == 1
 
 
+def test_a_file_of_which_most_is_unknown_is_asked_about_as_a_whole() -> None:
+    """A charger's file given to a vehicle: a long list of keys for each of its own helps nobody."""
+    with pytest.raises(ConfigError, match=r"c\.toml:1: unknown key 'charger'") as caught:
+        parse_config('charger = 1\nmeter = 1\nsite = 1\nlevel = "low"\n', Config, name="c.toml")
+    assert caught.value.hint == "is this the right file?"
+
+
 @together(
     ("name", "text", "reason"),
     [

@@ -383,11 +383,13 @@ def _unknown_keys(tree: dict[str, object], type_: type[msgspec.Struct], path: tu
     """Yield each unknown key; `renamed` of a type: former key -> key."""
     hints = get_type_hints(type_)
     types = {field.encode_name: hints[field.name] for field in msgspec.structs.fields(type_)}
+    foreign = not path and 2 < len(tree.keys() - types) > len(tree) / 2
     for key, value in tree.items():
         if key not in types:
             now = getattr(type_, "renamed", {}).get(key)
             name = str(key)  # YAML allows keys that are not text
-            hint = f"renamed to {now!r}" if now else nearest(name, types)
+            other = "is this the right file?" if foreign else nearest(name, types)
+            hint = f"renamed to {now!r}" if now else other
             yield (*path, name), UNKNOWN, _ELSEWHERE.get(name, hint) if not path else hint
             continue
         inner = _struct_types(types[key])
