@@ -241,7 +241,7 @@ def show(mirror: Mirror, connector_id: int, said: availability.StatusNotificatio
             raise
     except GeneratorExit:  # the connection is lost
         if said is None:
-            del mirror.told[connector_id]
+            mirror.told.pop(connector_id, None)  # another one on its way may have done so
         raise
     mirror.told[connector_id] = now
 

@@ -334,6 +334,20 @@ def test_states_are_triggered_of_the_station_or_of_connectors_or_of_all(
     assert sorted(said) == [(each, "Available") for each in states]
 
 
+def test_a_connection_is_lost_while_the_state_of_the_station_is_on_its_way_twice() -> None:
+    bench = Bench16()
+    bench.answers["StatusNotification"] = None
+    for _ in range(2):
+        status = bench.ask("TriggerMessage", requestedMessage="StatusNotification", connectorId=0)
+        assert status == {"status": "Accepted"}
+    bench.drop()
+    del bench.answers["StatusNotification"]
+    bench.clear()
+    bench.back()
+    bench.wait(1)
+    assert bench.statuses(0)[-1:] == ["Available"]
+
+
 def test_a_station_that_is_accepted_says_again_what_it_is() -> None:
     bench = Bench16()
     bench.clear()
