@@ -19,7 +19,7 @@ from v2g.ocpp.times import format_time
 PROFILES: Final = "chargingprofiles"
 _PROFILE_ID: Final = 650_000
 _AHEAD_S: Final = 1800
-"""How far partners are told ahead, s: 5 to 60 min."""
+"""How far ahead partners see, s: 5 to 60 min."""
 
 
 class ProfileCommand(OcpiObject, frozen=True, kw_only=True):
@@ -46,11 +46,11 @@ async def carry_out(services: Services, command: ProfileCommand) -> dict[str, ob
     number = _PROFILE_ID + command.evse_id
     if command.charging_profile is not None:
         start, begin_ms = command.charging_profile.start_date_time, services.clock.utc_ms()
-        now = await services.store.read(transactions.get, command.station_id, command.transaction_id)
+        running = await services.store.read(transactions.get, command.station_id, command.transaction_id)
         if start is not None:
             begin_ms = wire.utc_ms(start)
-        elif now is not None and now.started_ms is not None:  # then its periods count from the start of charging
-            begin_ms = now.started_ms
+        elif running is not None and running.started_ms is not None:  # its periods count from the start of charging
+            begin_ms = running.started_ms
         schedule = ChargingSchedule(
             id=_PROFILE_ID,
             charging_rate_unit=command.charging_profile.charging_rate_unit,

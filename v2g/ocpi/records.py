@@ -25,7 +25,7 @@ _MOST_KW: Final = Decimal(1500)
 """More than any charger has (MCS: 1.25 kV, 3 kA is the connector's end, no charger's)."""
 
 _MOST_TAXES: Final = Decimal("0.5")
-"""By so much taxes raise a price at most: no country has half of it."""
+"""The most that taxes add to a price, as a share of it: more than in any country."""
 
 _MOST_EFFORT: Final = 2_000_000
 """Parts of a session times prices that may apply to them: about two seconds."""

@@ -129,7 +129,7 @@ class OcppSocket:
             self._direct.stop_pings()
 
     def ping_every(self, interval: float | None) -> None:
-        """Ping the server at another interval from now on, s; None: no more."""
+        """Ping the server at another interval from now on, s; None: never."""
         websocket: Any = self._websocket
         if not self.is_open or not hasattr(websocket, "keepalive_task"):  # there is none in memory
             return
