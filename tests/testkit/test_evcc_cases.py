@@ -25,6 +25,7 @@ from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import CHARTS, Family
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages import schedules as sched
+from v2g.iso15118.d20.messages.ac import AC_ChargeLoopReq, Scheduled_AC_CLReqControlMode
 from v2g.iso15118.d20.messages.certificates import ContractCertificateChain, SubCertificates
 from v2g.iso15118.d20.messages.common_messages import AuthorizationSetupRes, MeteringConfirmationReq
 from v2g.iso15118.d20.messages.common_types import DisplayParameters, MessageHeader
@@ -34,6 +35,7 @@ from v2g.iso15118.d20.messages.dc import (
     DC_ChargeLoopRes,
     Scheduled_DC_CLReqControlMode,
 )
+from v2g.iso15118.d20.quantities import PHASES
 from v2g.iso15118.d20.schemas import AC, AC_DER_IEC, DC
 from v2g.iso15118.d20.services import ServiceId
 from v2g.iso15118.d20.timing import MESSAGES
@@ -398,8 +400,8 @@ of = partial(partial, replace)
         ("scheduled DC_ChargeLoopReq", inside(MODE, ev_target_current=number(-5)), "states EVTargetCurrent -5"),
         ("scheduled PowerDeliveryReq", of(ev_power_profile=None), "states no power profile"),
         ("scheduled PowerDeliveryReq", of_profile(20_000), "states a power profile of 20000 W, its schedule has 11000"),
-        ("AC_ChargeLoopReq", feeding(90_000), "states that 90000 W flow in phase 1, at most "),
-        ("AC_ChargeLoopReq", feeding(-2_000), "states that -2000 W flow in phase 1, at most 0 W can"),
+        ("AC_ChargeLoopReq", feeding(90_000), "states that 90000 W flow"),
+        ("AC_ChargeLoopReq", feeding(-2_000), "states that -2000 W flow, at most 0 W can"),
     ],
     ids=[
         "protocols", "evcc-id", "ms", "details", "services", "soc", "energies", "departure", "limits", "voltage",
@@ -423,6 +425,40 @@ def test_a_vehicle_that_contradicts_itself_is_noticed(
     result = EvccRig(pki, family, kind=Changed, config=replace(settings(family), services=services)).run(case)
     assert result.verdict is Verdict.FAIL, result
     assert found in result.found
+
+
+@pytest.mark.parametrize(
+    ("loops", "found"),
+    [
+        ([((11_000,), (3_700, 3_700, 3_700))], []),  # in sum
+        ([((13_000,), (3_700, 3_700, 3_700))], ["states that 13000 W flow, at most 11100 W can"]),
+        ([((3_700, 3_700, 3_700), (11_000,))], []),
+        ([((5_000, 5_000, 5_000), (11_000,))], ["states that 15000 W flow, at most 11000 W can"]),
+        ([((3_700, 5_000, 0), (3_700, 3_700, 3_700))], ["states that 5000 W flow in phase 2, at most 3700 W can"]),
+        ([((1_000,), ())], []),
+        ([((1_000,), (2_000,)), ((1_000,), (0,))], []),  # it takes a moment
+        ([((1_000,), (2_000,)), *[((1_000,), (0,))] * 2], ["states that 1000 W flow, at most 0 W can"]),
+    ],
+)
+def test_what_flows_is_within_what_a_vehicle_can_take(
+    loops: list[tuple[tuple[int, ...], tuple[int, ...]]], found: list[str]
+) -> None:
+    facts: list[str] = []
+    charger = Responses(Family.AC, facts, pays=BOTH)
+    charger.service, charger.scheduled = ServiceId.AC, True
+    for watts, most in loops:
+        named = (("ev_present_active_power", watts), ("ev_maximum_charge_power", most))
+        fields: dict[str, Any] = {
+            name + phase: number(each) for name, some in named for phase, each in zip(PHASES, some, strict=False)
+        }
+        charger.make(
+            AC_ChargeLoopReq(
+                header=MessageHeader(session_id=bytes(8), time_stamp=int(time.time())),
+                meter_info_requested=False,
+                cl_req_control_mode=Scheduled_AC_CLReqControlMode(**fields),
+            )
+        )
+    assert facts == found
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ class Responses(ScriptedResponses):
         self.service, self.scheduled = 0, False
         self.energy_wh = 0
         self._detailed: set[int] = set()
+        self._looped: Element | None = None
         self._contract: PublicKey | None = None
         self._meter: tuple[iso.MeterInfo, iso.Receipt] | None = None
 
@@ -372,12 +373,19 @@ class Responses(ScriptedResponses):
         return {"ac_cpd_res_energy_transfer_mode": der.rating(plain, self.demands) if of_der else plain}
 
     def _check_power(self, mode: Element) -> None:
-        """Record a power that cannot flow."""
-        most, back = (of_phases(mode, f"ev_maximum_{way}_power") for way in ("charge", "discharge"))
-        for shown, watts in enumerate(of_phases(mode, "ev_present_active_power")):
-            for way, bounds in ((1, most[shown:]), (-1, back[shown:] if self.both else [0.0])):
-                if bounds and way * watts > abs(bounds[0]) * MEASURED + NOISE_W:
-                    self.facts.append(f"states that {watts:g} W flow in phase {shown + 1}, at most {bounds[0]:g} W can")
+        """Record a power that cannot flow: of each phase where its maximum is stated, else in sum. What flows follows
+        a maximum that falls, so that of the request before holds as well."""
+        modes, self._looped = (mode, self._looped or mode), mode
+        for way, name in ((1, "charge"), (-1, "discharge")):
+            maxima = [[abs(each) for each in of_phases(of, f"ev_maximum_{name}_power")] for of in modes]
+            most = max(maxima, key=sum) if way > 0 or self.both else [0.0]
+            watts = of_phases(mode, "ev_present_active_power")
+            if len(watts) != len(most):
+                watts, most = [sum(watts)], [sum(most)] * bool(most)
+            for phase, (flows, bound) in enumerate(zip(watts, most, strict=False), 1):
+                if way * flows > bound * MEASURED + NOISE_W:
+                    where = f" in phase {phase}" if len(most) > 1 else ""
+                    self.facts.append(f"states that {flows:g} W flow{where}, at most {bound:g} W can")
 
     def _AC_ChargeLoopReq(self, request: ac.AC_ChargeLoopReq) -> Fields:
         target = _phases("evse_target_active_power", 1_000)
