@@ -79,7 +79,7 @@ def charge_loop(request: dc.DC_ChargeLoopReq, stage: Charging, context: RequestC
             evse_present_current=milli(measured.current_ma),
             evse_present_voltage=milli(measured.voltage_mv),
             evse_power_limit_achieved=50 * abs(power_w) >= 49 * bound_w,
-            evse_current_limit_achieved=50 * abs(measured.current_ma) >= 49 * bound_a * 1000,
+            evse_current_limit_achieved=0 < 49 * bound_a * 1000 <= 50 * abs(measured.current_ma),
             evse_voltage_limit_achieved=measured.voltage_mv >= rating.max_voltage_v * 1000,
             cl_res_control_mode=_mode(
                 (output.charge_w, output.discharge_w),

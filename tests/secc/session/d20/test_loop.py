@@ -86,6 +86,12 @@ def test_the_limits_that_are_achieved_are_the_chargers_own(
     assert (found.evse_current_limit_achieved, found.evse_voltage_limit_achieved) == achieved
 
 
+def test_noise_of_the_current_is_no_limit_of_a_charger_that_takes_none_back(make_bench: MakeBench) -> None:
+    bench = make_bench(SeccConfig(rating=EvseRating(max_discharge_current_a=0)))
+    bench.reach(State.DC_CHARGE_LOOP).fact(ports.Measured(420_000, -5))
+    assert not bench.go("DC_ChargeLoopReq").evse_current_limit_achieved
+
+
 def test_the_vehicle_may_lower_its_limits_in_each_loop(looping: Bench) -> None:
     mode = looping.loop_mode(ev_maximum_charge_power=number(3_000), ev_maximum_charge_current=number(8))
     looping.send(looping.ask("DC_ChargeLoopReq", cl_req_control_mode=mode))
