@@ -356,7 +356,7 @@ class ChargerSession(Session):
                 self._end(self._doomed)
             return
         if isinstance(fact, ports.MeterRead):  # else its energy had no time, and a Receipt would not count it
-            fact = replace(fact, utc_ms=fact.utc_ms + self._behind_ms)
+            fact = replace(fact, utc_ms=min(fact.utc_ms + self._behind_ms, self._time.utc_ms))
         before, self._facts = self._facts, self._facts.updated(fact)
         match fact, self._stage:  # an answer to an earlier attempt, and a second one, do not count
             case ports.AuthorizationDecided() as decided, stages.Authorizing() as stage:

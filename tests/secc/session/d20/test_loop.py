@@ -329,10 +329,12 @@ def test_a_meter_that_goes_back_ends_no_session(looping: Bench, registers: tuple
 
 def test_a_receipt_counts_what_flows_after_utc_was_set_back(make_bench: MakeBench) -> None:
     bench = make_bench(SeccConfig(prices=PriceTerms(receipt_every_s=0))).reach(State.DC_CHARGE_LOOP)
-    for wh, set_back_ms in ((10, 0), (20, 3_600_000), (30, 0)):
-        bench.utc_ms -= set_back_ms
+    for wh, before_ms, after_ms in ((10, 0, 0), (20, 3_600_000, 0), (30, 0, 3_600_000), (40, 0, 0)):
+        bench.utc_ms -= before_ms
         bench.pass_time(2)
-        bench.fact(ports.MeterRead(bench.utc_ms, 5_000_000 + wh * 1000, 2_000_000))
+        read_ms = bench.utc_ms
+        bench.utc_ms -= after_ms
+        bench.fact(ports.MeterRead(read_ms, 5_000_000 + wh * 1000, 2_000_000))
         answer = bench.send(bench.ask("DC_ChargeLoopReq", meter_info_requested=True))
         assert answer.receipt.time_anchor == answer.meter_info.meter_timestamp == answer.header.time_stamp
         cost = answer.receipt.energy_costs.amount
