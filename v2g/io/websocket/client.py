@@ -130,8 +130,10 @@ class OcppSocket:
 
     def ping_every(self, interval: float | None) -> None:
         """Ping the server at another interval from now on, s; None: never."""
-        websocket: Any = self._websocket
-        if not self.is_open or not hasattr(websocket, "keepalive_task"):  # there is none in memory
+        from websockets.asyncio.connection import Connection
+
+        websocket = self._websocket
+        if not self.is_open or not isinstance(websocket, Connection):  # one in memory has nothing to ping
             return
         if websocket.keepalive_task is not None:
             websocket.keepalive_task.cancel()
