@@ -49,6 +49,22 @@ def test_our_vehicle_passes(pki_2: PkiTree, edition: Edition, family: Family, qu
         assert not complaint(script.expect, rig.seen[0]), result
 
 
+def test_a_vehicle_of_din_70121_may_read_the_status_code_alone(pki_2: PkiTree) -> None:
+    """EVSENotification is always None there (V2G-DC-500)."""
+
+    class ReadsCodes(DinVehicle):
+        def _on_body(self, body: Any, header: Any) -> None:
+            if (status := getattr(body, "dc_evse_status", None)) is not None:
+                notification = type(status.evse_notification)("None")
+                body = replace(body, dc_evse_status=replace(status, evse_notification=notification))
+            super()._on_body(body, header)
+
+    rig = EvccRig(pki_2, Family.DC, kind=ReadsCodes, edition=Edition.DIN)
+    cases = chosen(cases_of(Edition.DIN), ["RUN", "NOT"])
+    assert len(cases) == 2
+    assert [rig.run(case).verdict for case in cases] == [Verdict.PASS] * 2
+
+
 def test_a_contract_is_paid_with_at_the_present_time(pki_2: PkiTree) -> None:
     """A vehicle without a clock takes the charger's: contracts of today are not valid yet in 2023."""
     told: list[int] = []

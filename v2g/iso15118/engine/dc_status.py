@@ -71,7 +71,7 @@ def status(phase: Phase, *, isolation: str = "Valid", stop: Stop | None = None, 
     """Return a charger's status.
 
     `isolation` is the result of the last cable check. A stop is in both code and notification, since devices in the
-    field use one or the other; it takes precedence over a renegotiation.
+    field use one or the other (DIN 70121 has the code alone); it takes precedence over a renegotiation.
     """
     unchecked = phase in (Phase.PARAMETERS, Phase.CABLE_CHECK)
     notification = "StopCharging" if stop else "ReNegotiation" if renegotiate else "None"

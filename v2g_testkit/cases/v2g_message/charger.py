@@ -117,9 +117,7 @@ class MessageCharger(ScriptedCharger, MessageSession):
                 made.voltage = 0.0
                 return replace(response, evse_present_voltage=made.volts(0))
             case "status":
-                status = response.dc_evse_status
-                code = type(status.evse_status_code)(self._script.value)
-                return replace(response, dc_evse_status=replace(status, evse_status_code=code))
+                return _with_code(response, self._script.value)
             case "isolation":
                 status = response.dc_evse_status
                 level = made.limits.IsolationLevel(self._script.value)
@@ -131,6 +129,11 @@ class MessageCharger(ScriptedCharger, MessageSession):
         status = getattr(response, name)
         kind = type(status.evse_notification)
         return replace(response, **{name: replace(status, evse_notification=kind(notice))})
+
+
+def _with_code(response: Any, code: str) -> Any:
+    status = response.dc_evse_status
+    return replace(response, dc_evse_status=replace(status, evse_status_code=type(status.evse_status_code)(code)))
 
 
 class Charger2(MessageCharger, Session2):
@@ -151,7 +154,12 @@ class ChargerDin(MessageCharger, SessionDin):
     """A charger of DIN 70121."""
 
     kind = by_contract = ResponsesDin
+    ends = "EVSE_Shutdown"
 
     @property
     def _chart(self) -> Chart:
         return CHART_DIN
+
+    def _with_notice(self, response: Element, notice: str) -> Element:
+        """Say by the status code what is wanted: EVSENotification is always None [V2G-DC-500]."""
+        return _with_code(response, notice)

@@ -214,12 +214,14 @@ def _ongoing(words: Words, family: Family) -> Iterator[Case]:
 
 def _notices(words: Words, family: Family) -> Iterator[Case]:
     loop = "ChargingStatusReq" if family is Family.AC else "CurrentDemandReq"
-    rows: list[tuple[str, str, str]] = [("StopCharging", "asks PowerDeliveryReq Stop", "")]
-    if words.edition == "2":
-        rows.append(("ReNegotiation", "asks PowerDeliveryReq Renegotiate", _NOTICED))
+    stops = "asks PowerDeliveryReq Stop"
+    rows = [("StopCharging", stops, ""), ("ReNegotiation", "asks PowerDeliveryReq Renegotiate", _NOTICED)]
+    if words.edition == "din":
+        rows = [("EVSE_Shutdown", stops, "")]
     for notice, fact, why in rows:
+        field = "" if words.edition == "din" else "EVSENotification "
         yield _case(
-            words, family, f"NOT-{notice}", f"EVSENotification {notice} in the charge loop",
+            words, family, f"NOT-{notice}", f"{field}{notice} in the charge loop",
             fact.replace("asks", "the vehicle sends"),
             ChargerScript(
                 at=loop, nth=3, twist="notify", value=notice, watch_s=10.0,
