@@ -192,7 +192,7 @@ class Charger:
             observe=self.observe,
             charger=self,
             boot_id=_boot_id(),
-            meter_public_key=_public_key(self.controllers[0].owner.meter),
+            meter_public_keys=[_public_key(each.owner.meter) for each in self.controllers],
             premises=self._premises(),
             keys=self.controllers[0].archive.keys,
             received=self._keep_receipt,

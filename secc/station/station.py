@@ -65,7 +65,7 @@ class ChargerStation:
         observe: Callable[[Observe], None],
         charger: ChargerPort,
         boot_id: str = "",
-        meter_public_key: bytes = b"",
+        meter_public_keys: Sequence[bytes] = (),
         premises: Premises = PREMISES,
         keys: RecordKeys | None = None,
         received: Callable[[str, bytes], None] = lambda session_id, receipt: None,
@@ -141,7 +141,8 @@ class ChargerStation:
         self._sessions = sessions
         self.requests = CsmsRequests(config, self._runner, sessions, clock, observe)
         """The charger's requests to its CSMS while a vehicle waits."""
-        core.kernel.put("FiscalMetering#1.PublicKey", public_key_text(meter_public_key))
+        for number, key in enumerate(meter_public_keys, 1):
+            core.kernel.put(f"FiscalMetering#{number}.PublicKey", public_key_text(key))
         self._idle = asyncio.Event()
         self._uploader = JournalUploader(
             config.identity,

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from secc.app import assemble
 from secc.charger import Charger
 from secc.config import load_config
 from secc.hardware.simulated import BenchEvse
+from tests.secc.backend import backend
 from tests.secc.bench_program import BENCH, SIGNAL, made, written
 from v2g.errors import ConfigError, TransportError
 from v2g.io.network import interfaces
@@ -96,6 +98,26 @@ async def until_ready(charger: Charger) -> None:
     finally:
         charger.restarting.due.set()
         await serving
+
+
+async def test_the_back_end_can_read_the_key_of_each_evses_meter(pki: PkiTree, tmp_path: Path) -> None:
+    """FiscalMetering.PublicKey, which goes with signed readings."""
+    evses = "".join(
+        f"[[evses]]\nevse_id = 'DEV2GE0000{number}'\nsdp.port = 0\nhardware.backend = 'bench'\n"
+        f"meter = {{ chain = '{shutil.copy(pki.path('meter/chain.pem'), tmp_path / f'meter-{number}.pem')}',"
+        f" key = '{pki.path('meter/leaf.key')}' }}\n"
+        for number in (1, 2)
+    )
+    station = '[station]\nurl = "ws://127.0.0.1:{}/ocpp"\nidentity = "CS-1"\nstore = "station.db"\n'
+    async with backend() as csms, made(tmp_path, pki, BENCH + station.format(csms.port) + evses):
+        await csms.wait("BootNotification")
+        data = [
+            {"component": {"name": "FiscalMetering", "evse": {"id": number}}, "variable": {"name": "PublicKey"}}
+            for number in (1, 2)
+        ]
+        answer = await csms.ask("GetVariables", get_variable_data=data)
+    first, second = (each["attribute_value"] for each in answer.get_variable_result)
+    assert first == second != ""
 
 
 async def test_a_charger_is_ready_though_its_back_end_is_away(pki: PkiTree, tmp_path: Path) -> None:
