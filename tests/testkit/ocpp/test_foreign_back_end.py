@@ -221,6 +221,13 @@ def test_a_request_about_something_else_fails(case: str, change: Change) -> None
     assert played(change, until_fail=False, only=case)[0].verdict is Verdict.FAIL
 
 
+@pytest.mark.parametrize(("info", "verdict"), [({}, Verdict.FAIL), ({"cacheExpiryDateTime": LATE}, Verdict.PASS)])
+def test_an_expired_token_may_be_listed_with_its_end(info: Payload, verdict: Verdict) -> None:
+    listed = {"idToken": DECLARED.expired_token.payload, "idTokenInfo": {"status": "Accepted", **info}}
+    change = asks("SendLocalList", sets(localAuthorizationList=[listed]))
+    assert played(change, until_fail=False, only="TC_D_01_CSMS")[0].verdict is verdict
+
+
 @pytest.mark.parametrize(("drops", "verdict"), [("the new one", Verdict.FAIL), ("each", Verdict.INCONCLUSIVE)])
 def test_a_connection_that_ends_is_a_fault_if_the_usual_one_does_not(drops: str, verdict: Verdict) -> None:
     class Drops(BackEnds):

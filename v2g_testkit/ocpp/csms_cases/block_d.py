@@ -24,9 +24,10 @@ async def _sent(t: CsmsTest, kind: str, entries: list[Payload], **more: Any) -> 
     t.check(len(set(names)) == len(names), "D01.FR.06", "sends a token twice")
     valid = {each.id.lower() for each in (t.declared.token, t.declared.group_token)}
     invalid = {each.id.lower() for each in (t.declared.blocked_token, t.declared.expired_token)}
-    for (name, _), info in zip(names, (each.get("idTokenInfo") for each in found), strict=True):
-        status = "" if info is None else info["status"]
-        wrong = (name in valid and status not in ("", "Accepted")) or (name in invalid and status == "Accepted")
+    for (name, _), info in zip(names, (each.get("idTokenInfo", {}) for each in found), strict=True):
+        status, end = info.get("status", ""), info.get("cacheExpiryDateTime")
+        accepted = status == "Accepted" and (end is None or t.until(end) > 0)
+        wrong = (name in valid and status not in ("", "Accepted")) or (name in invalid and accepted)
         t.check(not wrong, "D01", f"lists a token that is {'' if name in valid else 'not '}valid as {status}")
     return found
 
