@@ -228,8 +228,9 @@ def _read(
     for past in rows.pasts(connection, names, period, connected, now_ms):
         for evse_id, history in sorted(past.history.items()):
             left_out = [*past.exclusions.get(0, ()), *past.exclusions.get(evse_id, ())]
-            seen = [*blind, *past.sessions.get(evse_id, ())]
-            found.append((past.station_id, evse_id, uptime(rules, period, history, past.absences, left_out, seen)))
+            charged = past.sessions.get(evse_id, ())
+            known = uptime(rules, period, history, past.absences, left_out, blind, charged)
+            found.append((past.station_id, evse_id, known))
     return found
 
 

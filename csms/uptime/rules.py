@@ -142,32 +142,38 @@ def uptime(
     offline: Iterable[TimeSpan],
     exclusions: Iterable[Exclusion] = (),
     blind: Iterable[TimeSpan] = (),
+    charged: Iterable[TimeSpan] = (),
 ) -> Uptime:
     """Return the uptime of an EVSE whose connectors had these states, while its station was `offline` at times.
 
     Time before the first state is not known. What a station reports later of a time when it was offline counts: while a
-    connector was Occupied then, it worked. While the back end itself was `blind`, and during sessions that a station
-    has reported later, stations count as connected.
+    connector was Occupied then, it worked, as it did while it `charged` in sessions. While the back end itself was
+    `blind`, stations count as connected.
     """
     events = sorted(history, key=attrgetter("at_ms", "connector_id"))
     if not events:
         return Uptime(0, 0, 0, ())
-    others = _joined(blind)
+    others, sessions = _joined(blind), _joined(charged)
     gaps = [(seen, gap.from_ms) for gap in _joined(offline) for seen in _minus((gap,), others)]
     """When it was offline while the back end looked, and since when it was."""
     begin = max(period.from_ms, events[0].at_ms)
-    edges = {begin, period.to_ms} | {each.at_ms for each in events} | {edge for gap, _ in gaps for edge in gap}
+    edges = {begin, period.to_ms} | {each.at_ms for each in events}
+    edges |= {edge for span in (*(gap for gap, _ in gaps), *sessions) for edge in span}
     marks = sorted([edge for edge in edges if begin <= edge <= period.to_ms])
     states: dict[int, Status] = {}
     told, count = 0, len(events)
     found: list[EvseOutage] = []
-    gap = 0
+    gap = session = 0
     for start, end in pairwise(marks):
         while told < count and (event := events[told]).at_ms <= start:
             states[event.connector_id] = event
             told += 1
         while gap < len(gaps) and gaps[gap][0].to_ms <= start:
             gap += 1
+        while session < len(sessions) and sessions[session].to_ms <= start:
+            session += 1
+        if session < len(sessions) and sessions[session].from_ms <= start:
+            continue
         away_ms = gaps[gap][1] if gap < len(gaps) and gaps[gap][0].from_ms <= start else None
         why = _why(rules, states.values(), away_ms)
         if why is None:

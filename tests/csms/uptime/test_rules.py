@@ -38,6 +38,7 @@ def by_minutes(
     offline: list[tuple[int, int]],
     exclusions: list[tuple[int, int, str]],
     blind: list[tuple[int, int]],
+    charged: list[tuple[int, int]],
 ) -> tuple[int, int, int]:
     """Known, counted and excluded minutes, each minute looked at by itself."""
     known = 0
@@ -58,7 +59,7 @@ def by_minutes(
             works = rules.offline == "does not count" or any(
                 status == "Occupied" and at >= away[0] for at, status in states.values()
             )
-        if not works:
+        if not works and not any(begin <= minute < end for begin, end in charged):
             down.append(minute)
     out: set[int] = set()
     for cause in rules.excluded:
@@ -98,6 +99,7 @@ causes = st.sampled_from(["grid", "vehicle", "maintenance", "vandalism", "disast
     offline=pairs,
     exclusions=st.lists(st.tuples(at, at, causes), max_size=5),
     blind=pairs,
+    charged=pairs,
     period=st.tuples(at, at).map(sorted),
 )
 def test_uptime_is_what_every_minute_says(
@@ -106,6 +108,7 @@ def test_uptime_is_what_every_minute_says(
     offline: list[tuple[int, int]],
     exclusions: list[tuple[int, int, Cause]],
     blind: list[tuple[int, int]],
+    charged: list[tuple[int, int]],
     period: list[int],
 ) -> None:
     ms = MINUTE_MS
@@ -115,9 +118,10 @@ def test_uptime_is_what_every_minute_says(
         [Status(connector, minute * ms, status) for connector, minute, status in history],
         [TimeSpan(a * ms, b * ms) for a, b in offline],
         [Exclusion(TimeSpan(a * ms, b * ms), cause) for a, b, cause in exclusions],
-        [TimeSpan(a * ms, b * ms) for a, b in merged(blind)],
+        [TimeSpan(a * ms, b * ms) for a, b in blind],
+        [TimeSpan(a * ms, b * ms) for a, b in charged],
     )
-    expected = by_minutes(rules, (period[0], period[1]), history, offline, exclusions, blind)
+    expected = by_minutes(rules, (period[0], period[1]), history, offline, exclusions, blind, charged)
     assert (found.known_ms // ms, found.outage_ms // ms, found.excluded_ms // ms) == expected
     assert found.outage_ms == sum(each.counts_ms for each in found.outages)
     assert all(a.to_ms <= b.from_ms for a, b in zip(found.outages, found.outages[1:], strict=False))
@@ -153,6 +157,15 @@ def test_an_offline_station_counts_in_america_and_not_in_britain_and_not_while_i
     told_later = [*history, *days((12, "Occupied"), (13, "Available"))]
     assert uptime(NEVI, YEAR, told_later, [gap]).outage_ms == 9 * day
     assert uptime(NEVI, YEAR, history, [gap], blind=[TimeSpan(15 * day, 30 * day)]).outage_ms == 5 * day
+
+
+@pytest.mark.parametrize("before", ["Available", "Faulted", "Unavailable"])
+def test_an_evse_works_while_it_charges_whatever_it_was_before_its_station_left(before: str) -> None:
+    day, gap = DAY_MS, TimeSpan(10 * DAY_MS, 20 * DAY_MS)
+    history = [*days((0, "Available"), (10, before), (20, "Available"))]
+    charged = [TimeSpan(12 * day, 14 * day), TimeSpan(13 * day, 15 * day)]
+    assert uptime(NEVI, YEAR, history, [gap], charged=charged).outage_ms == 7 * day
+    assert uptime(UK, YEAR, history, [gap], charged=charged).outage_ms == 0
 
 
 def test_percents_never_round_up_and_averages_leave_out_the_unknown() -> None:
