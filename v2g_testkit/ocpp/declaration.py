@@ -179,10 +179,15 @@ def read_csms_declaration(path: Path) -> CsmsDeclaration:
 
 
 def variables_of(report: Iterable[Payload]) -> dict[str, str]:
-    """Return the actual values of a report as `Component.Variable`, those of the first EVSE or instance only."""
+    """Return the actual values of a report as `Component.Variable`, those of the first EVSE or instance only.
+
+    SupportsFeature has instances in part 2 of OCPP 2.1; the appendices have a variable for each, and so is it named.
+    """
     found: dict[str, str] = {}
     for each in report:
-        name = f"{each['component']['name']}.{each['variable']['name']}"
+        variable = each["variable"]
+        name = variable["name"].replace("SupportsFeature", f"Supports{variable.get('instance', '')}")
+        name = f"{each['component']['name']}.{name}"
         actual: Payload = next((one for one in each["variableAttribute"] if one.get("type", "Actual") == "Actual"), {})
         found.setdefault(name, str(actual.get("value", "")))
     return found

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g.errors import ConfigError
-from v2g_testkit.ocpp.declaration import Declaration, Token, evses_of, from_report, read_declaration, written
+from v2g_testkit.ocpp.declaration import (
+    Declaration,
+    Token,
+    evses_of,
+    from_report,
+    read_declaration,
+    variables_of,
+    written,
+)
 
 
 def entry(name: str, value: str, evse: int | None = None) -> dict[str, Any]:
@@ -29,6 +37,13 @@ def test_a_base_report_declares_profiles_and_evses() -> None:
     found = from_report(report)
     assert found.profiles == ("Core", "Advanced Security", "Smart Charging", "Advanced User Interface")
     assert (found.evses, evses_of([])) == (2, 1)
+
+
+def test_features_of_smart_charging_are_known_by_either_name() -> None:
+    """Part 2 of OCPP 2.1 has instances of SupportsFeature, its appendices a variable for each."""
+    feature = entry("SmartChargingCtrlr.SupportsFeature", "true")
+    for variable in ({"name": "SupportsFeature", "instance": "EvseSleep"}, {"name": "SupportsEvseSleep"}):
+        assert variables_of([feature | {"variable": variable}]) == {"SmartChargingCtrlr.SupportsEvseSleep": "true"}
 
 
 PRINTABLE = st.characters(min_codepoint=32, max_codepoint=126)
