@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-MOST = 118
+MOST = 117
 """Lines of the pure packages that use `Any`. Whoever needs fewer lowers it."""
 
 

@@ -81,9 +81,9 @@ class Responses(ScriptedResponses):
         """Whether the vehicle has selected a service in which energy flows in both directions."""
         return self.der or self.service == _SERVICES[self.family][1]
 
-    def _excess(self, request: Any) -> Iterator[str]:
+    def _excess(self, request: Element) -> Iterator[str]:
         yield from super()._excess(request)
-        if not 0 < request.header.time_stamp < LATEST_S:
+        if isinstance(request, iso.V2GRequest) and not 0 < request.header.time_stamp < LATEST_S:
             yield f"states a TimeStamp of {request.header.time_stamp} s"
 
     def header(self) -> iso.MessageHeader:
@@ -209,7 +209,7 @@ class Responses(ScriptedResponses):
         signed = (*_SIGNED, "target_current") if self.both else _SIGNED
         self.facts += (f"states {each}" for each in (*negative(stated, signed), *without_phase_2(stated)))
 
-    def _check_mode(self, request: Any) -> None:
+    def _check_mode(self, request: ac.AC_ChargeLoopReq | dc.DC_ChargeLoopReq) -> None:
         """Record a loop in another control mode or direction than is selected, or with needs, limits and values that
         cannot be."""
         mode = request.cl_req_control_mode

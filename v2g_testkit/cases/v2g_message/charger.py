@@ -19,7 +19,7 @@ from v2g.iso15118.engine.sequence import Chart
 from v2g.iso15118.engine.session import Entropy
 from v2g.iso15118.engine.v2g_message import Header, MessageSession
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
-from v2g.iso15118.v2g_message import V2G_Message
+from v2g.iso15118.v2g_message import CurrentDemandRes, V2G_Message
 from v2g_testkit.cases.case import ChargerScript
 from v2g_testkit.cases.scripted_charger import ScriptedCharger
 from v2g_testkit.cases.v2g_message.responses import ContractResponses2, MessageResponses, Responses2, ResponsesDin
@@ -131,7 +131,7 @@ class MessageCharger(ScriptedCharger, MessageSession):
         return replace(response, **{name: replace(status, evse_notification=kind(notice))})
 
 
-def _with_code(response: Any, code: str) -> Any:
+def _with_code(response: CurrentDemandRes, code: str) -> Element:
     status = response.dc_evse_status
     return replace(response, dc_evse_status=replace(status, evse_status_code=type(status.evse_status_code)(code)))
 
@@ -162,4 +162,5 @@ class ChargerDin(MessageCharger, SessionDin):
 
     def _with_notice(self, response: Element, notice: str) -> Element:
         """Say by the status code what is wanted: EVSENotification is always None [V2G-DC-500]."""
+        assert isinstance(response, CurrentDemandRes)
         return _with_code(response, notice)
