@@ -354,7 +354,7 @@ MUTANTS = (
     Mutant(
         "profiles of all EVSEs are read", CALL, "GetChargingProfiles", drop("evseId"), "K_29 K_30 K_33 K_34 K_35 K_36"
     ),
-    Mutant("profiles of one EVSE are read", CALL, "GetChargingProfiles", add(evseId=1), "K_29 K_31 K_32"),
+    Mutant("profiles of one EVSE are read", CALL, "GetChargingProfiles", add(evseId=1), "K_29 K_31 K_32 K_52"),
     Mutant(
         "profiles of all purposes are read",
         CALL,

@@ -242,7 +242,7 @@ async def _renewed(t: CsmsTest, kind: str | None, status: str = "Accepted") -> A
     trigger = f"Sign{kind or 'CombinedCertificate'}"
     await t.ready()
     t.answer("CertificateSigned", {"status": status})
-    await t.asked("TriggerMessage", "F06.FR.01", requestedMessage=trigger)
+    await t.asked("TriggerMessage", "F06.FR.01", free=("evse",), requestedMessage=trigger)
     request = _signing(t)
     answer = await t.call("SignCertificate", csr=request.pem, **use)
     t.check(answer["status"] == "Accepted", "A02.FR.11", f"answers SignCertificate with {answer['status']}")

@@ -152,7 +152,8 @@ async def _done(t: CsmsTest, action: str) -> None:
 async def trigger_not_implemented(t: CsmsTest) -> None:
     """The back end continues after the answer NotImplemented."""
     t.answer("TriggerMessage", {"status": "NotImplemented"})
-    await t.asked("TriggerMessage", "F06.FR.01", requestedMessage="SignChargingStationCertificate")
+    certificate = "SignChargingStationCertificate"  # where an EVSE says nothing
+    await t.asked("TriggerMessage", "F06.FR.01", free=("evse",), requestedMessage=certificate)
     await t.call("Heartbeat")
 
 
