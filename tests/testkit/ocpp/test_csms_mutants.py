@@ -259,7 +259,7 @@ MUTANTS = (
         CALL,
         "TriggerMessage",
         add(evse={"id": 1}),
-        "F_12 F_14 F_15 F_18 F_20 F_23 F_24",
+        "F_12 F_14 F_23 F_24",
     ),
     Mutant("meter values are not acknowledged", CALLRESULT, "MeterValues", None, "F_11 F_12 J_01 J_02 V2G-J-01"),
     Mutant("firmware states are answered by an error", CALLRESULT, "FirmwareStatusNotification", "NotSupported", "*"),

@@ -208,6 +208,7 @@ _LISTED: Final = ("localAuthorizationList", 0, "idTokenInfo")
         ("TC_B_18_CSMS", asks("GetReport", inside("componentVariable", 0, "component", instance="Another"))),
         ("V2G-C-01-CSMS", answers("Authorize", inside("idTokenInfo", evseId=[3]))),
         ("TC_D_01_CSMS", asks("SendLocalList", inside(*_LISTED, status="Blocked"))),
+        ("TC_F_12_CSMS", asks("TriggerMessage", sets(evse={"id": 1}))),
         ("TC_K_01_CSMS", asks("SetChargingProfile", inside(*_SCHEDULE, "chargingSchedulePeriod", 0, phaseToUse=2))),
         ("TC_K_03_CSMS", asks("SetChargingProfile", inside("chargingProfile", validTo=LATE))),
         ("TC_K_37_CSMS", asks("RequestStartTransaction", inside(*_SCHEDULE, startSchedule=LATE))),
@@ -219,6 +220,13 @@ def test_a_request_about_something_else_fails(case: str, change: Change) -> None
     """What was asked for is there, and beside it a field by which the station does another thing."""
     assert played(as_it_is, until_fail=False, only=case)[0].verdict is Verdict.PASS
     assert played(change, until_fail=False, only=case)[0].verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("case", ["TC_F_15_CSMS", "TC_F_18_CSMS", "TC_F_20_CSMS", "TC_F_27_CSMS"])
+def test_a_trigger_may_name_an_evse_that_its_message_is_not_about(case: str) -> None:
+    """F06.FR.02, FR.03: stations ignore it."""
+    for change in (as_it_is, asks("TriggerMessage", sets(evse={"id": 1}))):
+        assert [each.verdict for each in played(change, until_fail=False, only=case)] == [Verdict.PASS]
 
 
 @pytest.mark.parametrize(("info", "verdict"), [({}, Verdict.FAIL), ({"cacheExpiryDateTime": LATE}, Verdict.PASS)])

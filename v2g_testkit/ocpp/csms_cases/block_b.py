@@ -82,7 +82,7 @@ async def triggered_boot(t: CsmsTest) -> None:
     _has_status(t, await t.boot(), "Pending")
     await t.operate("Registration", status="Accepted")
     if not t.received("TriggerMessage"):  # some back ends do it by themselves, others when they are asked
-        await t.asked("TriggerMessage", "F06.FR.01", requestedMessage="BootNotification")
+        await t.asked("TriggerMessage", "F06.FR.01", free=("evse",), requestedMessage="BootNotification")
     else:
         await t.expect("TriggerMessage", "F06.FR.01", requestedMessage="BootNotification")
     await t.booted("Triggered")

@@ -113,10 +113,13 @@ def _trigger(
             if title.endswith("occupied"):
                 await t.connector("Occupied")
         place: Payload = {} if evse is None else {"evse": evse}
-        without = ("evse",) if evse is None else ()
-        await t.asked("TriggerMessage", requirements[-1], without=without, requestedMessage=message, **place)
+        free = () if message in _PLACED else ("evse",)  # F06.FR.03
+        await t.asked("TriggerMessage", requirements[-1], free=free, requestedMessage=message, **place)
         await then(t, transaction)
 
+
+_PLACED: Final = frozenset({"MeterValues", "StatusNotification", "TransactionEvent"})
+"""Messages about an EVSE; with others stations ignore it."""
 
 _EVSE: Final[Payload] = {"id": 1}
 _CONNECTOR: Final[Payload] = {"id": 1, "connectorId": 1}
