@@ -114,7 +114,7 @@ class Messages:
         return bytes([len(self.asks) - 1])
 
     def decode(self, payload_type: int, payload: bytes) -> Any:
-        return self.asks[payload[0]] if payload[0] < len(self.asks) else None
+        return self.asks[payload[0]] if payload and payload[0] < len(self.asks) else None
 
     def sent(self, message: Any, payload_type: int) -> Ask:
         self.heard.append(("sent", payload_type))
@@ -454,6 +454,17 @@ async def test_a_frame_that_is_none_ends_the_reading_and_not_the_connection(plac
     assert await place.connection.read(9)
     assert await place.connection.read(9)
     assert place.messages.heard == []
+
+
+@at(Place)
+async def test_a_frame_of_another_version_ends_no_reading_as_it_ends_no_session(place: Place) -> None:
+    data = frame(MAIN, place.messages.note(Ask()))
+    place.messages.heard.clear()
+    place.stream.pieces = iter([b"\x02\xfd" + data[2:], data])
+    assert await place.connection.read(9)
+    assert place.messages.heard == []
+    assert await place.connection.read(9)
+    assert place.messages.heard == [("received", MAIN)]
 
 
 @at(Place)
