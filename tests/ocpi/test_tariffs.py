@@ -161,7 +161,7 @@ EXAMPLES: dict[str, tuple[OcpiTariff, list[CdrPeriod], str, str, str]] = {
         "2019-01-07T11:00:00Z", "9", "9",
     ),
     "parked at no power after it has charged": (
-        tariff(element(("PARKING_TIME", "6", "0", 60), max_power="0.001"), element(("PARKING_TIME", "60", "0", 60))),
+        tariff(element(("PARKING_TIME", "6", "0", 60), max_power="0.000001"), element(("PARKING_TIME", "60", "0", 60))),
         periods(("2019-01-07T10:00:00Z", {"ENERGY": "9", "TIME": "0.6667", "PARKING_TIME": "0.3333"})),
         "2019-01-07T11:00:00Z", "2", "2",
     ),
@@ -262,7 +262,7 @@ EXAMPLES: dict[str, tuple[OcpiTariff, list[CdrPeriod], str, str, str]] = {
     "charging for longer than its period lasts": (
         tariff(element(("TIME", "3", "0", 1)), element(("PARKING_TIME", "6", "0", 1))),
         periods(("2019-01-07T10:00:00Z", {"ENERGY": "1", "TIME": "2", "PARKING_TIME": "0.5"}),
-                ("2019-01-07T11:00:00Z", {"PARKING_TIME": "1"})), "2019-01-07T12:00:00Z", "9", "9",
+                ("2019-01-07T11:00:00Z", {"ENERGY": "0"})), "2019-01-07T12:00:00Z", "9", "9",
     ),
     "a mean power between two bounds": (
         tariff(element(("ENERGY", "1", "0", 1), min_power="10.5", max_power="10.501"),
@@ -292,6 +292,33 @@ EXAMPLES: dict[str, tuple[OcpiTariff, list[CdrPeriod], str, str, str]] = {
         periods(("2019-01-07T10:00:00Z", {"ENERGY": "1", "TIME": "0.4"}),
                 ("2019-01-07T11:00:00Z", {"ENERGY": "0", "TIME": "0.3333", "PARKING_TIME": "0"}),
                 ("2019-01-07T11:20:00Z", {"ENERGY": "0"})), "2019-01-07T12:20:00Z", "8.20", "8.20",
+    ),
+    "charging for no time of a period, or for a part of it with a parking time of none": (
+        tariff(element(("TIME", "3", "0", 1)), element(("PARKING_TIME", "6", "0", 1))),
+        periods(("2019-01-07T10:00:00Z", {"ENERGY": "1", "TIME": "0"}),
+                ("2019-01-07T11:00:00Z", {"ENERGY": "1", "TIME": "0.4", "PARKING_TIME": "0"})), "2019-01-07T12:00:00Z",
+        "1.20", "1.20",
+    ),
+    "parking for the last decimal of an hour": (
+        tariff(element(("TIME", "3", "0", 1)), element(("PARKING_TIME", "6", "0", 1))),
+        periods(("2019-01-07T10:00:00Z", {"ENERGY": "1", "TIME": "0.9999", "PARKING_TIME": "0.0001"})),
+        "2019-01-07T11:00:00Z", "3.0003", "3.0003",
+    ),
+    "time within a decimal of its period is all of it, with more beside it not": (
+        tariff(element(("TIME", "3", "0", 1))),
+        periods(("2019-01-07T10:00:00Z", {"TIME": "0.3333"}), ("2019-01-07T10:20:00.240Z", {"TIME": "0.3333"})),
+        "2019-01-07T10:40:00.481Z", "2.0001", "2.0001",
+    ),
+    "energy fed back after energy taken has a time of its own": (
+        tariff(element(("TIME", "3", "0", 1))),
+        periods(("2019-01-07T10:00:00Z", {"ENERGY": "2", "TIME": "1"}),
+                ("2019-01-07T11:00:00Z", {"ENERGY": "-5", "TIME": "1"})), "2019-01-07T12:00:00Z", "6", "6",
+    ),
+    "a period that ends as it starts is not the last of time": (
+        tariff(element(("TIME", "60", "0", 3600)), element(("PARKING_TIME", "6", "0", 3600))),
+        periods(("2019-01-07T10:00:00Z", {"PARKING_TIME": "0.5"}),
+                ("2019-01-07T10:30:00Z", {"ENERGY": "1.5", "TIME": "0.5"}),
+                ("2019-01-07T11:00:00Z", {"ENERGY": "0"})), "2019-01-07T11:00:00Z", "63", "63",
     ),
     "decimals of a time are no other time": (
         tariff(element(("ENERGY", "1", "0", 1), max_power="30.001"), element(("ENERGY", "3", "0", 1))),

@@ -337,7 +337,7 @@ class _Tally:
         if kind in ("TIME", "PARKING_TIME"):
             self._last_time = kind
         index = self.plan.rate(_KINDS[kind], moment, piece.use)
-        if index is not None and amount:
+        if index is not None:
             self._used[kind].append((self._elements[kind][index][1], amount))
 
     def costs(self) -> Costs:
@@ -373,12 +373,12 @@ def _count(
         amounts = [(forth, "ENERGY", Decimal(piece.energy_mwh) / 10**6)]
         amounts.append((back, "ENERGY", Decimal(-piece.export_mwh) / 10**6))
         said = {each.type for each in forth[0].dimensions if each.volume or each.type == "TIME"}
-        if piece.length_ms and (piece.charging or "PARKING_TIME" in said or "TIME" not in said):
+        if piece.charging or "PARKING_TIME" in said or "TIME" not in said:
             amounts.append((forth, "TIME" if piece.charging else "PARKING_TIME", Decimal(piece.length_ms) / HOUR_MS))
         if number == 0:
             amounts.append((forth, "FLAT", Decimal(1)))
         for (_, tariff), kind, amount in amounts:
-            if tariff is not None:
+            if tariff is not None and amount:
                 tallies[id(tariff)].use(kind, amount, piece, moment)
 
 
@@ -519,7 +519,7 @@ def _usage(groups: Sequence[Sequence[CdrPeriod]], end_ms: int) -> Usage:
         charging.append((start_ms, flowing))
         charged_ms = round(volumes["TIME"] * HOUR_MS) if "TIME" in volumes else flows_ms
         parks = volumes.get("PARKING_TIME", Decimal(0)) > 0
-        if flowing and (parks or charged_ms + _DECIMAL_MS < flows_ms):  # the rates of a period do not change in it
+        if parks or charged_ms + _DECIMAL_MS < flows_ms:  # the rates of a period do not change in it
             flows_ms = min(flows_ms, charged_ms)
             readings.append(Registers(start_ms + flows_ms, imported, exported))
             charging.append((start_ms + flows_ms, False))
