@@ -80,7 +80,7 @@ class Authorizer(FunctionalBlock):
         self._web_payments = web_payments
         self._floating: _Floating | None = None
         self._vehicles: dict[int, VehicleAddress] = {}
-        """EVSE -> vehicle whose address is being checked there."""
+        """EVSE -> the vehicle that has come or left there last."""
         self.on_floating: Final = Callbacks[[]]()
         """Called when the authorization that waits for a plug changes or is gone."""
 
@@ -103,8 +103,11 @@ class Authorizer(FunctionalBlock):
             if same(driver.id_token, fact.id_token):
                 self._stop(evse, fact.id_token)  # E07.FR.01
                 return
-        if self._release_cable(candidates, fact.id_token):
-            return
+        for evse in candidates:
+            owned = evse.owner is not None and same(evse.owner, fact.id_token)
+            if owned and any(connector.locked for connector in evse.connectors):
+                self._sessions.unlock(evse)  # held for its owner (E05.FR.11, E09.FR.03, E10.FR.01)
+                return
         if running and len(running) == len(candidates):
             self._other_token(fact, running)
             return
@@ -122,29 +125,20 @@ class Authorizer(FunctionalBlock):
 
     def plugged(self, evse: Evse) -> None:
         """Authorize an EVSE for the identifier that waits for a plug."""
-        if evse.plugged is None or evse.authorization is not None or self.seat(evse):
+        if evse.plugged is None:
             return
-        if not self._k.model.flag("AuthCtrlr.Enabled") and self.usable(evse, NO_AUTHORIZATION, None)[0]:
+        self.seat(evse)
+        required = self._k.model.flag("AuthCtrlr.Enabled")
+        if evse.authorization is None and not required and self.usable(evse, NO_AUTHORIZATION, None)[0]:
             self._grant(evse, NO_AUTHORIZATION, TokenVerdict(accepted=True))  # C02: no identification needed
 
-    def seat(self, evse: Evse) -> bool:
+    def seat(self, evse: Evse) -> None:
         """Authorize an EVSE for the identifier that waits for a plug, if one does that may use it."""
         found = self._floating
-        if found is None or not self.permits(evse, found.id_token, found.verdict):
-            return False
-        self._floating = None
-        self._k.cancel("authorization.floating")
-        self._grant(evse, found.id_token, found.verdict)
-        return True
-
-    def _release_cable(self, candidates: list[Evse], id_token: IdToken) -> bool:
-        """Unlock a cable held for its owner (E05.FR.11, E09.FR.03, E10.FR.01)."""
-        for evse in candidates:
-            locked = evse.authorization is None and any(connector.locked for connector in evse.connectors)
-            if locked and evse.owner is not None and same(evse.owner, id_token):
-                self._sessions.unlock(evse)
-                return True
-        return False
+        if found is not None and self.permits(evse, found.id_token, found.verdict):
+            self._floating = None
+            self._k.cancel("authorization.floating")
+            self._grant(evse, found.id_token, found.verdict)
 
     def _stop(self, evse: Evse, id_token: IdToken) -> None:
         self._sessions.end_authorization(evse, "StopAuthorized", "Local", id_token)
@@ -155,32 +149,22 @@ class Authorizer(FunctionalBlock):
         found = self._list.find(fact.id_token) or self._cache.find(fact.id_token)
         if found is not None and found.status == "Accepted" and self._end_by_group(fact, running, found.group):
             return  # C09.FR.04, .07
-        if not self._k.online:
-            self._show(fact.evse_id, "rejected")
-            return
 
-        def answered(answer: Answer) -> None:
-            if isinstance(answer, AuthorizeResponse):
-                allowed = allowed_energy_transfer(answer, self._k.version)
-                self._cache.learn(fact.id_token, answer.id_token_info, authorized=True, energy_transfer=allowed)
-                info = answer.id_token_info
-                group = info.group_id_token.id_token if info.group_id_token is not None else None
-                if info.status == "Accepted" and self._end_by_group(fact, running, group):  # C09.FR.11
-                    return
-            self._show(fact.evse_id, "rejected")
+        def decided(verdict: TokenVerdict) -> None:
+            if not (verdict.accepted and self._end_by_group(fact, running, verdict.group)):  # C09.FR.11
+                self._show(fact.evse_id, "rejected")
 
-        self._k.call(AuthorizeRequest(id_token=fact.id_token), answered)  # C09.FR.05
+        self.ask(fact.id_token, decided)  # C09.FR.05
 
     def _end_by_group(self, fact: TokenPresented, running: list[tuple[Evse, Authorization]], group: str | None) -> bool:
         """End what an identifier of this group may end; return whether it may."""
         if self._is_master(group):
             self._master_pass(fact)
             return True
-        for evse, driver in running:
-            if is_same_group(driver.group, group):
-                self._stop(evse, fact.id_token)
-                return True
-        return False
+        found = next((evse for evse, driver in running if is_same_group(driver.group, group)), None)
+        if found is not None:
+            self._stop(found, fact.id_token)
+        return found is not None
 
     def _master_pass(self, fact: TokenPresented) -> None:
         """End transactions for the holder of the master pass, who starts none (C16)."""
@@ -347,7 +331,7 @@ class Authorizer(FunctionalBlock):
                 allowed = allowed_energy_transfer(answer, self._k.version)
                 self._cache.learn(id_token, info, authorized=True, energy_transfer=allowed)  # C10.FR.04
                 then(replace(_verdict(known(info, self._k.utc_ms)), energy_transfer=allowed))
-            elif not isinstance(answer, Message) and not self._k.online:
+            elif not self._k.online:
                 then(away())
             else:
                 then(REFUSED)
@@ -371,22 +355,19 @@ class Authorizer(FunctionalBlock):
         It may start a transaction, and ends none. A refusal is not shown: the driver may still present a card.
         """
         evse = self._evses[fact.evse_id]
-        self._vehicles.pop(evse.number, None)
+        self._vehicles[evse.number] = fact
         found = evse.authorization  # a transaction without one is of a session before this one
         if not fact.mac_address:
             if found is not None and found.id_token.type == _ADDRESS and evse.record is None:
-                self._sessions.end_authorization(evse, "StopAuthorized", "Local")  # for this vehicle, not for the next
+                self._stop(evse, found.id_token)  # it is for this vehicle, not for the next
             return
         if found is not None:
             return
-        self._vehicles[evse.number] = fact
         token = IdToken(id_token=fact.mac_address, type=_ADDRESS)
 
         def decided(verdict: TokenVerdict) -> None:
-            if self._vehicles.get(evse.number) is not fact:
-                return
-            del self._vehicles[evse.number]
-            if evse.authorization is None and self.fits(evse, token, verdict):
+            here = self._vehicles[evse.number] is fact
+            if here and evse.authorization is None and self.fits(evse, token, verdict):
                 self._grant(evse, token, verdict)
 
         self.judge(token, decided)
@@ -454,11 +435,10 @@ class Authorizer(FunctionalBlock):
 
     def event_answered(self, request: Message, answer: Answer) -> None:
         """Apply the CSMS's idTokenInfo for a transaction event (C10.FR.05, E05)."""
-        if not isinstance(request, TransactionEventRequest) or not isinstance(answer, TransactionEventResponse):
-            return
-        info = answer.id_token_info
+        info = answer.id_token_info if isinstance(answer, TransactionEventResponse) else None
         if info is None:
             return
+        assert isinstance(request, TransactionEventRequest)
         evse = self._sessions.find(request.transaction_info.transaction_id)
         if request.id_token is not None:
             self._cache.learn(request.id_token, info)

@@ -7,9 +7,10 @@ import pytest
 
 from tests.station.authorizations import says
 from tests.station.bench import SOCKET, Bench, Refused, at
+from tests.station.vehicles import V2X
 from v2g.ocpp.messages.authorization import AuthorizationStatus, IdToken, IdTokenInfo
 from v2g_station.blocks.authorization.contracts import CHARGING_ONLY, AuthorizeOutcome
-from v2g_station.blocks.evse import ContractPresented, Indicate
+from v2g_station.blocks.evse import AllowPower, ContractPresented, Indicate
 
 GROUP = {"idToken": "GROUP-1", "type": "Central"}
 ONE: dict[str, Any] = {"evses": (SOCKET,)}
@@ -80,6 +81,28 @@ def test_invalid_later_with_energy_left() -> None:
     found.wait(61)
     found.expect("TransactionEvent", transactionInfo__chargingState="SuspendedEVSE")
     assert not found.allowed()
+
+
+def test_invalid_later_is_known_the_next_time() -> None:
+    """C10.FR.05."""
+    found = offline_then_invalid()
+    found.expect("TransactionEvent", triggerReason="Deauthorized")
+    found.unplug()
+    found.plug()
+    assert not offline(found)
+
+
+def test_invalid_after_the_end_ends_nothing() -> None:
+    found = cached()
+    found.drop()
+    found.present()
+    found.flow()
+    found.present()
+    found.clear()
+    found.answers["TransactionEvent"] = lambda p: says("Invalid") if "idToken" in p else {}
+    found.back()
+    found.expect("TransactionEvent", eventType="Ended", triggerReason="StopAuthorized")
+    found.nothing("TransactionEvent")
 
 
 def listed(
@@ -169,6 +192,16 @@ def test_a_master_pass_stops_all_or_what_is_chosen(free: int, chosen: tuple[int,
     events = [each for each in events if each["triggerReason"] == "StopAuthorized"]
     assert [each["evse"]["id"] for each in events] == ended
     assert {each["transactionInfo"]["stoppedReason"] for each in events} == {"MasterPass"}
+    assert "rejected" not in found.shown()
+
+
+@pytest.mark.parametrize("free", [0, 1])
+def test_a_master_pass_that_is_refused_stops_nothing(free: int) -> None:
+    found = two_charging(free)
+    found.answers["Authorize"] = says("Blocked", groupIdToken=GROUP)
+    found.present("MASTER", None)
+    found.nothing("TransactionEvent")
+    assert found.shown()[-1] == "rejected"
 
 
 @pytest.mark.parametrize("evse_id", [1, None])
@@ -224,6 +257,24 @@ def test_a_contract_charges_only_where_v2x_is_turned_off(*, online: bool) -> Non
     assert [each.energy_transfer for each in shown] == [("DC",) if online else CHARGING_ONLY]
 
 
+@pytest.mark.parametrize("v2x", ["true", "false"])
+@pytest.mark.parametrize("second", [False, True])
+def test_a_card_is_allowed_what_the_csms_says_and_is_turned_on(v2x: str, *, second: bool) -> None:
+    """Q01.FR.09, also where it is asked about while another one charges; V2XChargingCtrlr.Enabled."""
+    found = Bench(
+        "2.1", evses=(V2X,), variables={"V2XChargingCtrlr.Enabled": v2x, "AuthCtrlr.LocalPreAuthorize": "true"}
+    )
+    found.answers["Authorize"] = says() | {"allowedEnergyTransfer": ["DC_BPT", "DC"]}
+    found.plug()
+    if second:
+        for token in ("TAG-1", "TAG-2", "TAG-1"):
+            found.present(token)
+        del found.answers["Authorize"]
+    found.present("TAG-2")
+    (allowed,) = [each for each in found.commands[-1:] if isinstance(each, AllowPower) and each.allowed]
+    assert allowed.energy_transfer == (("DC_BPT", "DC") if v2x == "true" else ("DC",))
+
+
 def test_contract_validation_by_the_csms_fails() -> None:
     found = Bench()
     found.answers["Authorize"] = says("Accepted") | {"certificateStatus": "CertChainError"}
@@ -249,6 +300,27 @@ def test_a_listed_contract_may_have_separators() -> None:
     found.drop()
     contract(found, locally_valid=True)
     assert found.allowed()
+
+
+def test_a_contract_that_is_known_to_be_blocked_does_not_charge_as_an_unknown_one() -> None:
+    found = Bench(variables={"ISO15118Ctrlr.ContractValidationOffline": "true"})
+    entry = {"idToken": {"idToken": "DEV2GC00000001", "type": "eMAID"}, "idTokenInfo": {"status": "Blocked"}}
+    found.ask("SendLocalList", versionNumber=1, updateType="Full", localAuthorizationList=[entry])
+    found.drop()
+    contract(found, locally_valid=True, accept_unknown=True)
+    assert not found.allowed()
+
+
+def test_a_contract_that_is_known_may_transfer_what_was_allowed_offline() -> None:
+    """C10.FR.04, Q01.FR.09."""
+    found = Bench("2.1", evses=(V2X,), variables={"ISO15118Ctrlr.ContractValidationOffline": "true"})
+    found.answers["Authorize"] = says() | {"certificateStatus": "Accepted", "allowedEnergyTransfer": ["DC"]}
+    contract(found, locally_valid=True)
+    found.unplug()
+    found.drop()
+    found.commands.clear()
+    contract(found, locally_valid=True)
+    assert [each.energy_transfer for each in found.commands if isinstance(each, AllowPower)] == [("DC",)]
 
 
 def test_the_cache_lets_go_of_what_is_no_use_first() -> None:
@@ -329,6 +401,16 @@ def test_what_the_csms_says_of_another_card_is_kept() -> None:
     assert found.allowed()
 
 
+@pytest.mark.parametrize("kind", ["NoAuthorization", "ISO14443"])
+def test_who_has_no_identifier_is_not_an_unknown_one(kind: str) -> None:
+    """C15.FR.08."""
+    found = Bench(variables={"AuthCtrlr.OfflineTxForUnknownIdEnabled": "true"})
+    found.plug()
+    found.drop()
+    found.present("" if kind == "NoAuthorization" else "TAG-1", kind=kind)
+    assert found.allowed() is (kind != "NoAuthorization")
+
+
 def test_a_known_identifier_does_not_start_offline_where_none_known_may() -> None:
     """LocalAuthorizeOffline is off; OfflineTxForUnknownIdEnabled is about unknown ones."""
     variables = {"AuthCtrlr.LocalAuthorizeOffline": "false", "AuthCtrlr.OfflineTxForUnknownIdEnabled": "true"}
@@ -359,18 +441,24 @@ def test_a_csms_that_answers_a_contract_with_an_error_is_not_away() -> None:
     """C07.FR.08 is about a station that is offline."""
     variables = {"ISO15118Ctrlr.ContractValidationOffline": "true", "AuthCtrlr.OfflineTxForUnknownIdEnabled": "true"}
     found = Bench(variables=variables)
-    found.answers["Authorize"] = Refused("InternalError")
+    found.answers["Authorize"] = Refused("InternalError", "x" * 250)
     contract(found, locally_valid=True)
     assert not found.allowed()
+    (noted,) = [each.data["reason"] for each in found.observed if each.name == "authorize_failed"]
+    assert len(str(noted)) == 200
 
 
-def test_a_csms_that_does_not_answer_a_contract_is_away() -> None:
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_csms_that_does_not_answer_a_contract_is_away(*, lost: bool) -> None:
     variables = {"ISO15118Ctrlr.ContractValidationOffline": "true", "AuthCtrlr.OfflineTxForUnknownIdEnabled": "true"}
     found = Bench(variables=variables)
     found.answers["Authorize"] = None
     contract(found, locally_valid=True)
     assert not found.allowed()
-    found.wait(120)
+    if lost:
+        found.drop()
+    else:
+        found.wait(120)
     assert found.allowed()
 
 

@@ -3,10 +3,12 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from tests.station.bench import Bench, Refused
+from tests.station.bench import SOCKET, Bench, Refused
 from tests.station.charging import bench, charging
-from v2g_station.blocks.evse import Indicate, StopButton
+from v2g_station.blocks.evse import Authorization, Indicate, StopButton
+from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION
 
 A = "AuthCtrlr."
 REFUSED = {"idTokenInfo": {"status": "Invalid"}}
@@ -42,13 +44,21 @@ def test_without_authorization_a_plug_is_enough(enabled: bool) -> None:
     """C02."""
     found = bench("PowerPathClosed", variables={A + "Enabled": str(enabled).lower()})
     found.plug()
-    assert (holder(found) is not None) is not enabled
+    assert found.station.evses[1].authorization == (None if enabled else Authorization(id_token=NO_AUTHORIZATION))
     assert holder(found, 2) is None
     assert found.all("Authorize") == []
     if not enabled:
         found.flow()
         token = found.expect("TransactionEvent", eventType="Started")["idToken"]
         assert token == {"idToken": "", "type": "NoAuthorization"}
+
+
+@pytest.mark.parametrize("evse_id", [2, None])
+def test_a_card_that_was_presented_first_is_kept_where_none_is_needed(evse_id: int | None) -> None:
+    found = bench("PowerPathClosed", variables={A + "Enabled": "false"})
+    found.present(evse_id=evse_id)
+    found.plug(2)
+    assert holder(found, 2) == "TAG-1"
 
 
 @pytest.mark.parametrize("status", ["Accepted", "Blocked"])
@@ -91,6 +101,10 @@ def test_before_the_station_is_accepted_nobody_starts_unless_that_is_allowed(ear
     found.present()
     assert holder(found) == ("TAG-1" if early else None)
     assert words(found)[-1] == ("accepted" if early else "rejected")
+    found.back()
+    found.wait(600)  # until the next boot notification, which is accepted
+    found.present(evse_id=2)
+    assert holder(found, 2) == "TAG-1"
 
 
 @pytest.mark.parametrize("online", [True, False])
@@ -103,6 +117,9 @@ def test_an_error_of_the_csms_is_not_its_absence(online: bool) -> None:
         assert holder(found) is None
         found.drop()
     assert holder(found) == (None if online else "TAG-1")
+    assert words(found) == ["rejected" if online else "accepted"]
+    found.present()
+    assert len(found.all("Authorize")) == 1 + online, "who was refused may try again"
 
 
 def test_a_second_card_waits_for_the_answer_to_the_first() -> None:
@@ -113,6 +130,7 @@ def test_a_second_card_waits_for_the_answer_to_the_first() -> None:
     assert [each["idToken"]["idToken"] for each in found.all("Authorize")] == ["TAG-1"]
     found.answer_late("Authorize", idTokenInfo={"status": "Accepted"})
     assert holder(found) == "TAG-1"
+    assert len(found.all("Authorize")) == 1, "nor is it asked about later"
     found.answers["Authorize"] = REFUSED
     found.present("TAG-2")
     assert [each["idToken"]["idToken"] for each in found.all("Authorize")] == ["TAG-1", "TAG-2"]
@@ -141,6 +159,8 @@ def test_a_card_at_a_common_reader_waits_for_a_plug() -> None:
     found.present(evse_id=None)
     assert words(found, None) == ["plug_in"]
     found.wait(59)
+    found.plug(2, vehicle=False)  # a cable that no vehicle hangs on yet
+    assert holder(found, 2) is None
     found.plug(2)
     assert (holder(found, 1), holder(found, 2)) == (None, "TAG-1")
     found.plug(1)
@@ -210,12 +230,14 @@ def test_the_stop_button_ends_what_runs_at_its_evse() -> None:
     assert (event["transactionInfo"]["stoppedReason"], "idToken" in event) == ("Local", False)
 
 
-def test_a_cable_is_unlocked_by_its_owner_alone() -> None:
+@pytest.mark.parametrize("sockets", [1, 2])
+def test_a_cable_is_unlocked_by_its_owner_alone(sockets: int) -> None:
     """E09.FR.03, E10.FR.01: nobody is asked, and nothing begins."""
-    found = charging(variables={"OCPPCommCtrlr.UnlockOnEVSideDisconnect": "false"})
+    evse = replace(SOCKET, connectors=SOCKET.connectors * sockets)
+    found = charging(variables={"OCPPCommCtrlr.UnlockOnEVSideDisconnect": "false"}, evses=(evse,))
     found.unplug(station=True)
     assert holder(found) is None
-    (connector,) = found.station.evses[1].connectors
+    connector = found.station.evses[1].connectors[0]
     assert connector.locked
     asked = len(found.all("Authorize"))
     found.answers["Authorize"] = REFUSED

@@ -106,6 +106,40 @@ def test_canceled_where_the_csms_had_authorized(evse_id: int | None) -> None:
     assert not found.allowed()
 
 
+def test_a_payment_at_a_common_terminal_waits_for_a_plug() -> None:
+    """E03."""
+    till = Till()
+    found = till.open(variables={"TxCtrlr.EVConnectionTimeOut": "60"})
+    till.present(found, None)
+    assert (till.state(), found.shown()[-1]) == ("reserved", "plug_in")
+    till.present(found, None)  # the same card again
+    assert till.state() == "released"
+    found.wait(120)
+    assert "timeout" not in found.shown()
+    till.present(found, None, card="B")
+    found.plug(2)
+    assert found.allowed(2)
+
+
+def test_a_payment_that_waits_for_a_plug_gives_way_to_the_next_driver() -> None:
+    till = Till()
+    found = till.open()
+    till.present(found, None)
+    found.present("TAG-1", None)
+    till.serve(found)
+    assert till.state() == "released"
+
+
+def test_a_payment_of_the_master_pass_waits_for_no_plug() -> None:
+    """C16.FR.03."""
+    till = Till()
+    found = till.open(variables=ASKING | {"AuthCtrlr.MasterPassGroupId": "GROUP-1"})
+    group = {"idToken": "GROUP-1", "type": "Central"}
+    found.answers["Authorize"] = {"idTokenInfo": {"status": "Accepted", "groupIdToken": group}}
+    till.present(found, None)
+    assert (till.state(), found.shown()) == ("released", ["rejected"])
+
+
 def test_canceled_where_the_terminal_had_authorized() -> None:
     till = Till()
     found = till.open()
