@@ -215,16 +215,15 @@ def _credited_key(credit: OcpiCdr) -> str:
 
 
 def _near(connection: Connection, owner: str, cdr: OcpiCdr, credited: OcpiCdr | None) -> list[tuple[str, OcpiCdr]]:
-    """Return other CDRs of its party that may be of the session of a CDR, or of the one that it credits, with their
-    states; none that is rejected."""
+    """Return the CDRs of its party that may be of the session of a CDR, or of the one that it credits, with their
+    states: itself, too, if it is stored; none that is rejected."""
     since_ms = min(wire.utc_ms(each.start_date_time) for each in (cdr, credited or cdr))
     kept_ones = rows.cdrs_near(connection, owner, (cdr.session_id or "").lower(), cdr.cdr_token.uid.upper(), since_ms)
     theirs = key_of(cdr.country_code, cdr.party_id, "")  # parties behind a hub have ids of their own
-    this = key_of(cdr.country_code, cdr.party_id, cdr.id)
     return [
         (each.state, wire.read_kept(each.document, OcpiCdr))
         for each in kept_ones
-        if each.state != "rejected" and each.object_id != this and each.object_id.startswith(theirs)
+        if each.state != "rejected" and each.object_id.startswith(theirs)
     ]
 
 

@@ -829,7 +829,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "store_object: return False -> return None": _TRUTH,
         "store_object: 0 -> 1": "of what is not there yet no time is read",
         "take_cdr: lock(connection, [_CDRS_OF.format(owner)]) -> pass": "only two nodes at once notice it",
+        "credit_before: lock(connection, [_CDRS_OF.format(kept.owner)]) -> pass": "only two nodes at once notice it",
         "take_cdr: '' -> '?' #3": "no authorization has that name",
+        **dict.fromkeys(("_near: '' -> '?'", "_token_findings: '' -> '?' #3"), "no session has that name"),
+        "_place: '' -> '?'": "no EVSE has that name",
         "count_use: 32 -> 33": "so many characters tell CDRs apart, too",
         **dict.fromkeys(
             (

@@ -278,6 +278,14 @@ def test_one_session_is_billed_once(store: Store, changes: dict[str, Any], twice
     store.do(check)
 
 
+def test_a_session_that_had_no_name_is_billed_once_with_one(store: Store) -> None:
+    def check(connection: Connection) -> None:
+        booked(connection, session_id=None)
+        assert took(connection, id="B") == "disputed twice: CDR A is of the same session"
+
+    store.do(check)
+
+
 def test_a_place_is_that_of_its_evse_by_either_of_its_names(store: Store) -> None:
     def check(connection: Connection) -> None:
         unnamed = {name: each for name, each in PLACE.items() if name != "evse_uid"}
@@ -316,6 +324,10 @@ def test_a_credit_that_has_waited_is_booked_with_its_cdr(store: Store) -> None:
         ):
             assert took(connection, **sent).startswith("disputed")
         assert took(connection, **credit("A", "C5", currency="USD")) == wait
+        assert took(connection, **credit("A", "C0")) == wait
+        refused = rows.find_object(connection, "cpo", "cdrs", "de*cpo*c0")
+        assert refused is not None
+        rows.put_object(connection, msgspec.structs.replace(refused, state="rejected"))
         cdr = made(OcpiCdr, CDR)
         taken = received.take_cdr(connection, PARTNER, cdr, wire.encode(cdr).decode(), ms(NOW))
         assert [(each.object_id, each.state, each.detail) for each in taken] == [
@@ -335,16 +347,20 @@ def test_what_is_disputed_waits_for_a_person_though_its_fault_is_gone(store: Sto
         assert said == "disputed price: tariff T is not known"
         keep(connection, "tariffs", "de*cpo*t", tariff())
         booked(connection, id="B", **at("09:00", "10:00"), session_id="S2")
-        kept = rows.find_object(connection, "cpo", "cdrs", "de*cpo*a")
-        assert kept is not None
-        assert kept.state == "disputed"
+        assert took(connection, **credit("B", authorization_reference="R")).startswith("disputed authorization")
+        keep(connection, "authorizations", "r", {}, about="04A1B2C3")
+        booked(connection, id="D", **at("08:00", "09:00"), session_id="S3")
+        for name in ("a", "c"):
+            kept = rows.find_object(connection, "cpo", "cdrs", f"de*cpo*{name}")
+            assert kept is not None
+            assert kept.state == "disputed"
 
     store.do(check)
 
 
 def test_what_is_found_is_kept_up_to_4000_characters(store: Store) -> None:
     def check(connection: Connection) -> None:
-        names = [f"tariff-with-quite-a-long-name-{number:02}" for number in range(99)]
+        names = [f"tariff-with-quite-a-long-name-of-{number:02}" for number in range(99)]
         for name in names:
             keep(connection, "tariffs", f"de*cpo*{name}", tariff("9", name=name))
         said = took(connection, tariffs=[tariff(), *(tariff(name=each) for each in names)])
@@ -393,6 +409,10 @@ def test_credits_in_part_leave_room_up_to_the_whole(store: Store) -> None:
 
     def check(connection: Connection) -> None:
         booked(connection)
+        assert took(connection, **credit("A", "C0", -4, currency="USD")).startswith("disputed")
+        alone = rows.find_object(connection, "cpo", "cdrs", "de*cpo*c0")
+        assert alone is not None
+        assert received.credit_before(connection, alone) == ""
         booked(connection, **credit("A", "C1", -4, total_energy=8))
         rest = {"charging_periods": CDR["charging_periods"]}
         assert took(connection, **credit("A", "C2", -4, **rest)) == "disputed credit: C1 has credited that CDR"
@@ -504,6 +524,7 @@ def location(zone: str = "Europe/Berlin", **evse: Any) -> dict[str, Any]:
         ({"evse_uid": "de*cpo*e1"}, {}, "power: 20 kWh within 1.000 h is more than 11.04 kW"),
         ({"evse_uid": "E9"}, {}, ""),
         ({"id": "Elsewhere"}, {}, ""),
+        ({"evse_uid": None, "evse_id": None}, {"evse_id": None}, ""),
         ({}, {"evse_id": None}, "power: 20 kWh within 1.000 h is more than 11.04 kW"),
     ],
 )
