@@ -46,6 +46,8 @@ Values = tuple[float | None, float | None, float | None]
 """Limit, discharge limit and set-point."""
 _NOTHING: Final[Values] = (None, None, None)
 
+_Place = tuple[int, int]
+"""Number of a profile, and the EVSE for which it is filled."""
 _Limit = tuple[str, int, bool]
 """Source and EVSE of a limit, and whether it is local generation."""
 
@@ -57,8 +59,8 @@ class ExternalLimits(FunctionalBlock):
         super().__init__(shared)
         self._smart = smart_charging
         smart_charging.on_limits(self.changed)
-        self._reported: dict[int, Values] = {}
-        """The last reported values, by profile."""
+        self._reported: dict[_Place, Values] = {}
+        """The last reported values of profiles."""
         self._critical: dict[int, bool | None] = {}
         self._given: dict[tuple[str, int], ExternalLimit] = {}
         """The last values of each source for EVSEs (0: all), the newest last."""
@@ -67,8 +69,8 @@ class ExternalLimits(FunctionalBlock):
         self._left: dict[int, InstalledProfile] = {}
         """Such profiles as set by the CSMS, by number."""
         self._filling = False
-        self._unsaid: dict[int, InstalledProfile] = {}
-        """Profiles to report once they are evaluated and `REPORT_S` are over, by number."""
+        self._unsaid: dict[_Place, InstalledProfile] = {}
+        """Profiles to report once they are evaluated and `REPORT_S` are over, unless they end before."""
         self._said: set[_Limit] = set()
         """Reported limits that have not been reported as cleared."""
         self._unreported: dict[_Limit, Message] = {}
@@ -105,8 +107,6 @@ class ExternalLimits(FunctionalBlock):
                 elif self._has(number):
                     self._smart.remove(number)
         if not fact.periods:
-            self._reported.pop(number, None)
-            self._unsaid.pop(number, None)
             self._report_end(fact)
         self.changed(())
 
@@ -166,13 +166,13 @@ class ExternalLimits(FunctionalBlock):
             ),
         )
         item = InstalledProfile(fact.evse_id, profile, self._k.version, fact.source)
-        before = self._reported.pop(number, None)
+        before = self._reported.pop(_place(item), None)
         self._critical[number] = fact.grid_critical
         self._smart.put(item)
         if fact.schedule or before is None or self._is_significant(before, self._values(item)):
             self._notify(item)
         else:
-            self._reported[number] = before
+            self._reported[_place(item)] = before
 
     def _period(self, wanted: FlowBounds) -> ocpp.ChargingSchedulePeriod:
         mode: OperationMode | None = None
@@ -192,9 +192,7 @@ class ExternalLimits(FunctionalBlock):
         """Put values into waiting profiles of the CSMS (K29.FR.03, Q05)."""
         for item in self._smart.installed:
             if _waits(item, fact) and fact.evse_id in (0, item.evse_id):  # not of the EVSEs beside it
-                filled = self._put_filled(item, fact)
-                if self._is_significant(self._reported.get(item.profile.id, _NOTHING), self._values(filled)):
-                    self._notify(msgspec.structs.replace(filled, source=fact.source))
+                self._notify_filled(self._put_filled(item, fact), fact.source)
 
     def _filled(self, left: InstalledProfile, values: Iterable[FlowBounds], utc_ms: int) -> InstalledProfile:
         """Return a profile as set by the CSMS with values that came until a time (Q05.FR.01, .02, .05, .06): of several
@@ -208,19 +206,19 @@ class ExternalLimits(FunctionalBlock):
             profile = msgspec.structs.replace(profile, dyn_update_time=format_time(utc_ms))
         return msgspec.structs.replace(left, profile=profile)
 
-    def _apart(self) -> tuple[InstalledProfile, ...]:
+    def _apart(self) -> list[tuple[InstalledProfile, str]]:
         """Return the profiles of the whole station that have values for one EVSE, for each such EVSE, where external
-        systems may have no profile of their own."""
+        systems may have no profile of their own; and the source of the newest values of each."""
         found = []
         for item in () if self._own_allowed else self._smart.installed:
             waits = {place: each for place, each in self._given.items() if not each.schedule and _waits(item, each)}
             for number in {each for _, each in waits if each} if not item.evse_id else ():
                 here = {place: each for place, each in waits.items() if place[1] in (0, number)}
-                since = max(self._given_ms[place] for place in here)
+                *_, newest = here
                 values = sorted(here.values(), key=lambda each: each.evse_id)
-                filled = self._filled(self._left.get(item.profile.id, item), values, since)
-                found.append(msgspec.structs.replace(filled, evse_id=number))
-        return tuple(found)
+                filled = self._filled(self._left.get(item.profile.id, item), values, self._given_ms[newest])
+                found.append((msgspec.structs.replace(filled, evse_id=number), newest[0]))
+        return found
 
     def _put_filled(self, item: InstalledProfile, wanted: FlowBounds) -> InstalledProfile:
         """Put values into a profile as set by the CSMS, replacing earlier ones."""
@@ -240,8 +238,7 @@ class ExternalLimits(FunctionalBlock):
                 del self._left[number]
             elif not _waits(left, fact) and fact.evse_id in (0, left.evse_id):
                 del self._left[number]
-                self._reported.pop(number, None)
-                self._unsaid.pop(number, None)
+                self._reported.pop(_place(left), None)
                 self._smart.put(left)
 
     def _installed(self, item: InstalledProfile) -> None:
@@ -251,7 +248,10 @@ class ExternalLimits(FunctionalBlock):
         self._left.pop(item.profile.id, None)
         given = [each for each in self._given.values() if each.evse_id in (0, item.evse_id) and _waits(item, each)]
         if given:
-            self._put_filled(item, max(reversed(given), key=lambda each: each.evse_id))
+            fact = max(reversed(given), key=lambda each: each.evse_id)
+            filled = self._put_filled(item, fact)
+            if not self._own_allowed:  # else the station's own has been reported
+                self._notify_filled(filled, fact.source)
 
     # -- reports
 
@@ -270,9 +270,14 @@ class ExternalLimits(FunctionalBlock):
 
     def _follow(self) -> None:
         """Install own profiles in place of those of the CSMS that no longer lead."""
-        if (apart := self._apart()) != self._smart.apart:
+        found = self._apart()
+        if (apart := tuple(item for item, _ in found)) != self._smart.apart:
             self._smart.apart = apart
             self._smart.limits_changed()
+        here = {_place(item) for item in (*self._smart.installed, *apart)}
+        self._reported = {place: values for place, values in self._reported.items() if place in here}
+        for item, source in found:
+            self._notify_filled(item, source)
         for fact in tuple(self._given.values()) if self._own_allowed else ():
             if not self._has(_number(fact)) and not self._leads(fact):
                 self._put(fact)
@@ -281,17 +286,17 @@ class ExternalLimits(FunctionalBlock):
         """Report profiles that have changed, and local generation as its schedule advances (K27.FR.03)."""
         for item in self._smart.installed:
             generated = item.profile.charging_profile_purpose == "LocalGeneration" and item.source != "CSO"
-            before = self._reported.get(item.profile.id)
+            before = self._reported.get(_place(item))
             if generated and before is not None and self._is_significant(before, self._values(item)):
                 self._notify(item)
         self._say()
 
     def _say(self) -> None:
-        for number, item in list(self._unsaid.items()):
-            timer = f"limit.{number}"
+        for place, item in list(self._unsaid.items()):
+            timer = f"limit.{place[0]}.{place[1]}"
             if not self._k.planned(timer):
-                del self._unsaid[number]
-                if self._has(number):
+                del self._unsaid[place]
+                if place in self._reported:
                     self._k.after(timer, REPORT_S, self._say)
                     self._said.add(_limit(item))
                     self._request(item)
@@ -312,9 +317,14 @@ class ExternalLimits(FunctionalBlock):
                 return True
         return False
 
+    def _notify_filled(self, item: InstalledProfile, source: str) -> None:
+        """Report a profile of the CSMS with the values of an external system (K29)."""
+        if self._is_significant(self._reported.get(_place(item), _NOTHING), self._values(item)):
+            self._notify(msgspec.structs.replace(item, source=source))
+
     def _notify(self, item: InstalledProfile) -> None:
-        self._reported[item.profile.id] = self._values(item)
-        self._unsaid[item.profile.id] = item
+        self._reported[_place(item)] = self._values(item)
+        self._unsaid[_place(item)] = item
 
     def _request(self, item: InstalledProfile) -> None:
         profile, values = item.profile, self._values(item)
@@ -353,6 +363,10 @@ class ExternalLimits(FunctionalBlock):
         for evse in self._evses.values():
             if evse.record is not None and evse_id in (0, evse.number):
                 self._sessions.update(evse, "ChargingRateChanged")
+
+
+def _place(item: InstalledProfile) -> _Place:
+    return item.profile.id, item.evse_id
 
 
 def _limit(item: InstalledProfile) -> _Limit:

@@ -252,6 +252,56 @@ def test_values_for_an_evse_are_put_into_a_profile_of_the_station_where_no_own_o
     assert (limit(found), limit(found, 2)) == (None, None)
 
 
+def test_what_is_put_into_a_profile_of_the_station_for_an_evse_is_reported_as_its() -> None:
+    """K11.FR.02, K13.FR.02, K29: each change, by the system that made it, and the end."""
+    found = charging(variables={S + "ExternalConstraintsProfileDisallowed": "true"})
+    found.fact(ExternalLimit(source="EMS", evse_id=1, limit_w=4000.0))
+    left(found)
+    assert reports(found) == [("NotifyChargingLimit", "EMS", 1)]
+    for source, evse_id, watts, news in (
+        ("EMS", 1, 4001.0, []),
+        ("EMS", 1, 2000.0, [("NotifyChargingLimit", "EMS", 1)]),
+        ("SO", 1, 1000.0, [("NotifyChargingLimit", "SO", 1)]),
+        ("SO", 1, 9000.0, [("NotifyChargingLimit", "SO", 1)]),
+        ("EMS", 0, 8000.0, [("NotifyChargingLimit", "EMS", 0)]),
+    ):
+        found.wait(REPORT_S)
+        found.clear()
+        found.fact(ExternalLimit(source=source, evse_id=evse_id, limit_w=watts))
+        assert reports(found) == news, (source, watts)
+    found.fact(ExternalLimit(source="SO", evse_id=1))
+    assert reports(found) == [("ClearedChargingLimit", "SO", 1)]
+    found.fact(ExternalLimit(source="EMS", evse_id=1))
+    assert reports(found) == [("ClearedChargingLimit", "EMS", 1)]
+    found.wait(REPORT_S)
+    assert reports(found) == []
+    found.fact(ExternalLimit(source="EMS", evse_id=1, limit_w=2000.0))
+    assert reports(found) == [("NotifyChargingLimit", "EMS", 1)], "the same again"
+
+
+@pytest.mark.parametrize("evse_id", [0, 1])
+def test_values_that_come_before_the_profile_that_they_are_put_into_are_reported_with_it(evse_id: int) -> None:
+    """K29: the station did not obey them before (K11.FR.07)."""
+    found = charging(variables={S + "ExternalConstraintsProfileDisallowed": "true"})
+    found.fact(ExternalLimit(source="EMS", evse_id=evse_id, limit_w=4000.0))
+    assert reports(found) == []
+    left(found, evse_id)
+    assert reports(found) == [("NotifyChargingLimit", "EMS", evse_id)]
+
+
+def test_a_change_that_ends_before_it_is_reported_is_not() -> None:
+    found = charging()
+    left(found, 1)
+    for watts in (5000.0, 9000.0):
+        found.fact(ExternalLimit(source="EMS", evse_id=1, limit_w=watts))
+    assert reports(found) == [("NotifyChargingLimit", "EMS", 1)]
+    found.fact(ExternalLimit(source="EMS", evse_id=1))
+    found.wait(REPORT_S)
+    assert reports(found) == [("ClearedChargingLimit", "EMS", 1)]
+    found.fact(ExternalLimit(source="EMS", evse_id=1, limit_w=9000.0))
+    assert reports(found) == [("NotifyChargingLimit", "EMS", 1)], "the same again"
+
+
 def test_a_profile_of_the_csms_is_not_enough_for_evses_that_share_values() -> None:
     found = charging()
     left(found)
