@@ -338,14 +338,15 @@ class Authorizer(FunctionalBlock):
 
         self._k.call(AuthorizeRequest(id_token=id_token), answered)
 
-    def _offline(self, id_token: IdToken, found: CachedToken | None) -> TokenVerdict:
+    def _offline(self, id_token: IdToken, found: CachedToken | None, *, accept_unknown: bool = False) -> TokenVerdict:
         """Decide without the CSMS (C13, C15)."""
         model = self._k.model
         if found is not None and model.flag("AuthCtrlr.LocalAuthorizeOffline"):
             return _verdict(found)
-        unknown = found is None and model.flag("AuthCtrlr.OfflineTxForUnknownIdEnabled")
+        accepting = accept_unknown or model.flag("AuthCtrlr.OfflineTxForUnknownIdEnabled")
+        unknown = found is None and not self._list.has(id_token)  # nor is one whose entry has expired (C13.FR.06)
         presented = id_token.type not in ("NoAuthorization", _ADDRESS)  # every vehicle has an address
-        return TokenVerdict(accepted=unknown and presented)  # C15.FR.08
+        return TokenVerdict(accepted=accepting and unknown and presented)  # C15.FR.08
 
     # -- the vehicle's own identifiers
 
@@ -422,10 +423,7 @@ class Authorizer(FunctionalBlock):
         if fact.locally_valid and permitted and self._may_begin:
             token = contract_token(fact.emaid)
             found = self._list.find(token) or self._cache.find(token)
-            if found is None and fact.accept_unknown:
-                verdict = TokenVerdict(accepted=True)
-            else:
-                verdict = self._offline(token, found)
+            verdict = self._offline(token, found, accept_unknown=fact.accept_unknown)
         if found is not None and found.status != "Accepted":
             return AuthorizeOutcome(decision=decision_of(found.status), status=found.status), verdict
         decision = AuthorizationStatus.ACCEPTED if verdict.accepted else AuthorizationStatus.UNREACHABLE

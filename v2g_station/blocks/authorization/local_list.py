@@ -43,6 +43,10 @@ class LocalAuthorizationList:
             return None
         return found
 
+    def has(self, id_token: ocpp.IdToken) -> bool:
+        """Return whether an identifier is listed, even if its entry has expired."""
+        return self.enabled and name_of(id_token) in self._entries
+
     def _get_version(self, _: ocpp.GetLocalListVersionRequest) -> Message:
         """D02."""
         return ocpp.GetLocalListVersionResponse(version_number=self.version if self.enabled else 0)

@@ -132,6 +132,18 @@ def test_a_listed_identifier_that_has_run_out_counts_as_none() -> None:
     found.expect("Authorize")
 
 
+@pytest.mark.parametrize("expired", [True, False])
+def test_a_listed_identifier_that_has_run_out_is_not_an_unknown_one(*, expired: bool) -> None:
+    """C13.FR.06: offline it does not charge."""
+    until = at(1_780_000_200_000 + 60_000)
+    found = listed(cacheExpiryDateTime=until, variables={"AuthCtrlr.OfflineTxForUnknownIdEnabled": "true"})
+    assert found.get("LocalAuthListCtrlr", "SupportsExpiryDateTime")["attributeValue"] == "true"
+    found.wait(61 if expired else 59)
+    assert offline(found) is not expired
+    found.present("TAG-9", 2)
+    assert found.shown()[-1] == "accepted"
+
+
 def test_unknown_offline() -> None:
     assert not offline(cached(variables={"AuthCtrlr.OfflineTxForUnknownIdEnabled": "true"}, status="Invalid"))
     found = Bench(variables={"AuthCtrlr.OfflineTxForUnknownIdEnabled": "false"})
