@@ -102,7 +102,7 @@ def test_what_began_before_an_assignment_has_changed_keeps_its_plan(store: Store
         tariffs.unassign(connection, Scope(site_id="north"), 300)
         tariffs.assign(connection, Scope(), "new", 400)
         tariffs.assign(connection, Scope(), "new", 450)  # it is assigned since 400
-        tariffs.unassign(connection, Scope(), 500)
+        tariffs.unassign(connection, Scope(id_token=""), 500)  # which is any token, as without one
         tariffs.assign(connection, Scope(), "new", 600)
 
         def then(at_ms: int) -> str | None:
