@@ -109,7 +109,7 @@ class Authorizer(FunctionalBlock):
                 self._sessions.unlock(evse)  # held for its owner (E05.FR.11, E09.FR.03, E10.FR.01)
                 return
         if running and len(running) == len(candidates):
-            self._other_token(fact, running)
+            self._other_token(fact, candidates)
             return
         self._begin(fact, candidates)
 
@@ -143,24 +143,25 @@ class Authorizer(FunctionalBlock):
     def _stop(self, evse: Evse, id_token: IdToken) -> None:
         self._sessions.end_authorization(evse, "StopAuthorized", "Local", id_token)
 
-    def _other_token(self, fact: TokenPresented, running: list[tuple[Evse, Authorization]]) -> None:
+    def _other_token(self, fact: TokenPresented, candidates: list[Evse]) -> None:
         """Handle another identifier during a transaction: of the same group, a master pass, or neither (C09, C16)."""
         # what is known locally; the list comes before the cache (C13.FR.01, C14.FR.01)
         found = self._list.find(fact.id_token) or self._cache.find(fact.id_token)
-        if found is not None and found.status == "Accepted" and self._end_by_group(fact, running, found.group):
+        if found is not None and found.status == "Accepted" and self._end_by_group(fact, candidates, found.group):
             return  # C09.FR.04, .07
 
         def decided(verdict: TokenVerdict) -> None:
-            if not (verdict.accepted and self._end_by_group(fact, running, verdict.group)):  # C09.FR.11
+            if not (verdict.accepted and self._end_by_group(fact, candidates, verdict.group)):  # C09.FR.11
                 self._show(fact.evse_id, "rejected")
 
         self.ask(fact.id_token, decided)  # C09.FR.05
 
-    def _end_by_group(self, fact: TokenPresented, running: list[tuple[Evse, Authorization]], group: str | None) -> bool:
+    def _end_by_group(self, fact: TokenPresented, candidates: list[Evse], group: str | None) -> bool:
         """End what an identifier of this group may end; return whether it may."""
         if self._is_master(group):
             self._master_pass(fact)
             return True
+        running = self._running(candidates)  # now: the CSMS has taken its time
         found = next((evse for evse, driver in running if is_same_group(driver.group, group)), None)
         if found is not None:
             self._stop(found, fact.id_token)

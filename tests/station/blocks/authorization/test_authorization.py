@@ -400,6 +400,20 @@ def test_a_member_of_the_group_that_the_csms_accepts_is_not_rejected() -> None:
     assert "rejected" not in found.shown()
 
 
+def test_an_answer_that_comes_late_does_not_stop_the_next_driver() -> None:
+    """C09.FR.03: it is the group of the driver who has ended."""
+    found = grouped(says(), variables={"AuthCtrlr.LocalPreAuthorize": "true"})
+    entry = {"idToken": {"idToken": "TAG-3", "type": "ISO14443"}, "idTokenInfo": {"status": "Accepted"}}
+    found.ask("SendLocalList", versionNumber=1, updateType="Full", localAuthorizationList=[entry])
+    found.answers["Authorize"] = None
+    for token in ("TAG-2", "TAG-1", "TAG-3"):
+        found.present(token)
+    assert found.allowed()
+    found.answer_late("Authorize", **says(groupIdToken=GROUP))
+    assert found.allowed()
+    assert found.shown()[-1] == "rejected"
+
+
 def test_what_the_csms_says_of_another_card_is_kept() -> None:
     """C10.FR.04: it starts while the CSMS is away."""
     found = grouped(says(groupIdToken={"idToken": "GROUP-2", "type": "Central"}))
