@@ -22,6 +22,9 @@ from v2g import typed_json
 from v2g.hardware.energy_manager.commands import ConnectionReading
 from v2g.text import moment
 
+READINGS: Final = ("MeterValueClock", "MeterValuePeriodic")
+"""Triggers of events that only report meter values."""
+
 
 def save(connection: Connection, changed: Iterable[Transaction], now_ms: int) -> None:
     """Judge ended transactions and store their totals; one that continues after it was closed has none.

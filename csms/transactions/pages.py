@@ -22,6 +22,7 @@ from csms.settlements.rules import PriceStep, SessionCourse
 from csms.sites import api as sites
 from csms.smart_charging.limits_in_force import LimitPoint
 from csms.transactions import api as transactions
+from csms.transactions.events import READINGS
 from v2g.energy.settlement.receipt import function_names
 from v2g.typed_json import Fields
 
@@ -44,9 +45,6 @@ _AT_MOST = {
     "site_w": "At most by the site",
     "operator_w": "At most by the operator",
 }
-
-_READINGS = frozenset({"MeterValuePeriodic", "MeterValueClock"})
-"""Triggers of events that bring only readings, which the chart has."""
 
 
 def _taken(row: Fields, way: str) -> Decimal | None:
@@ -180,7 +178,7 @@ def _steps(events: list[Fields], course: SessionCourse) -> list[tuple[int, str, 
             | ({"sent": "late"} if each["offline"] else {}),
         )
         for each in events
-        if each["trigger"] not in _READINGS
+        if each["trigger"] not in READINGS  # the chart has these
     ]
     found += [(each.at_ms, "ISO 15118", STEPS[each.kind], each.facts) for each in course.moments]
     return sorted(found, key=lambda each: each[0])

@@ -19,7 +19,7 @@ from csms.tokens import store as tokens
 from csms.tokens.rules import TokenAnswer, answer_known
 from csms.tokens.work import look_up, token_info, where
 from csms.transactions import events, rules
-from csms.transactions.events import EventArrival, add_events
+from csms.transactions.events import READINGS, EventArrival, add_events
 from csms.transactions.store import limit_told, save_answer, save_tariff_text, want_limit
 from csms.transactions.work import LIMITED, LIMITED_READING, known_limits
 from v2g import typed_json
@@ -30,9 +30,6 @@ from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionE
 from v2g.ocpp.times import parse_time
 from v2g.translate.details import bill_of
 from v2g.translate.ocpp_tariffs import money
-
-_READINGS = ("MeterValueClock", "MeterValuePeriodic")
-"""Triggers of events that only report meter values."""
 
 
 @answers
@@ -50,7 +47,7 @@ async def answer_transaction_event(
     scale = services.clock.scale  # messages take real time
     waited_ms = round(LATE_MS * (scale - 1) + context.behind_s * 1000 * scale)
     arrival = EventArrival(event, document, services.clock.utc_ms(), waited_ms)
-    store = services.store.gather_reports if event.trigger in _READINGS else services.store.gather
+    store = services.store.gather_reports if event.trigger in READINGS else services.store.gather
     outcome, transaction = await store(add_events, arrival)
     if outcome != "new":
         name = "transaction_event_duplicate" if outcome == "duplicate" else "transaction_event_conflict"

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -292,6 +293,27 @@ async def test_repeated_and_contradicting_events_are_told_apart(charging: Chargi
     assert kinds == ["conflict", "register_decreased"]
 
 
+@pytest.mark.parametrize("trigger", ["MeterValueClock", "MeterValuePeriodic"])
+async def test_events_with_readings_alone_are_stored_behind_all_else(charging: Charging, trigger: str) -> None:
+    await charging.started()
+    store, begun, over = charging.csms.services.store, threading.Event(), threading.Event()
+
+    def last(_: Connection) -> None:
+        begun.set()
+        over.wait(60)
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        tasks.create_task(store.run(last))
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
+        tasks.create_task(charging.event("Updated", trigger, context="Sample.Periodic"))
+        while not store.waiting:
+            await asyncio.sleep(0.001)
+        behind = store.reports_waiting
+        over.set()
+    assert behind == 1
+
+
 async def test_each_event_is_reported_as_what_it_is_with_the_energy_so_far(csms: Backend, charging: Charging) -> None:
     now_ms = csms.clock.now_ms
     for kind, seq_no, wh in (
@@ -449,11 +471,14 @@ async def test_a_remote_start_gives_its_driver_to_a_transaction_that_names_none(
             started = await remote_control.start(csms.services, station.id, token, evse_id=1)
         charging = Charging(csms, station)
         await charging.plugged()
-        info = {"transactionId": charging.id, "remoteStartId": started.remote_start_id}
-        answer = await charging.event("Updated", "RemoteStart", extra={"transactionInfo": info})
+        info = {"extra": {"transactionInfo": {"transactionId": charging.id, "remoteStartId": started.remote_start_id}}}
+        answer = await charging.event("Updated", "RemoteStart", **info)
         stored = await csms.services.store.read(transactions.find, station.id, charging.id)
         assert stored is not None
         drivers.append((stored["id_token"], answer.get("idTokenInfo", {}).get("status")))
+        assert "idTokenInfo" not in await charging.event("Updated", "ChargingStateChanged", **info)
+        answer = await charging.event("Updated", "RemoteStart", token=VALID, **info)
+        assert answer["idTokenInfo"]["status"] == "Accepted", "one that the station names counts"
     assert drivers == [(VALID["idToken"], "Accepted"), (None, None)]
 
 
