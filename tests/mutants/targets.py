@@ -757,8 +757,9 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "external_limits": {
         "ExternalLimits._leads: return False -> return None": _TRUTH,
-        "ExternalLimits._leads: (period.operation_mode if period is not None else None) or '' "
-        "-> period.operation_mode if period is not None else None": "no mode has either name",
+        "ExternalLimits._is_significant: True -> False": _EACH,
+        "ExternalLimits._restore: del self._left[number] -> pass": "one that comes back replaces it",
+        **dict.fromkeys(("_number: 1 -> 2", "_number: 2 -> 3"), "an id is below 0 and of one limit alone"),
     },
     "journal_file": {"JournalFile.__init__: False -> True": "one synchronisation more"},
     "profile_times": {

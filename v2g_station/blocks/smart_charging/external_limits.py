@@ -141,7 +141,7 @@ class ExternalLimits(FunctionalBlock):
         if len(places) > 1 or fact.schedule or any(each.evse_id in (0, *places) for each in others):
             return False
         period = self._smart.period_in_force(self._evses[places[0]])
-        names = _LEFT.get((period.operation_mode if period is not None else None) or "", ())
+        names = _LEFT.get(period.operation_mode if period is not None else None, ())
         new = self._period(fact)
         given = [name for name in ("limit", "discharge_limit", "setpoint") if getattr(new, name) is not None]
         return all(name in names and getattr(period, name) == getattr(new, name) for name in given)
@@ -211,7 +211,7 @@ class ExternalLimits(FunctionalBlock):
         systems may have no profile of their own; and the source of the newest values of each."""
         found = []
         for item in () if self._own_allowed else self._smart.installed:
-            waits = {place: each for place, each in self._given.items() if not each.schedule and _waits(item, each)}
+            waits = {place: each for place, each in self._given.items() if _waits(item, each)}
             for number in {each for _, each in waits if each} if not item.evse_id else ():
                 here = {place: each for place, each in waits.items() if place[1] in (0, number)}
                 *_, newest = here
@@ -237,7 +237,6 @@ class ExternalLimits(FunctionalBlock):
             if number not in installed:
                 del self._left[number]
             elif not _waits(left, fact) and fact.evse_id in (0, left.evse_id):
-                del self._left[number]
                 self._reported.pop(_place(left), None)
                 self._smart.put(left)
 
@@ -285,9 +284,9 @@ class ExternalLimits(FunctionalBlock):
     def changed(self, _places: Collection[int]) -> None:
         """Report profiles that have changed, and local generation as its schedule advances (K27.FR.03)."""
         for item in self._smart.installed:
-            generated = item.profile.charging_profile_purpose == "LocalGeneration" and item.source != "CSO"
-            before = self._reported.get(_place(item))
-            if generated and before is not None and self._is_significant(before, self._values(item)):
+            before = self._reported.get(_place(item), _NOTHING)
+            generated = item.profile.charging_profile_purpose == "LocalGeneration"
+            if generated and self._is_significant(before, self._values(item)):
                 self._notify(item)
         self._say()
 
@@ -310,12 +309,10 @@ class ExternalLimits(FunctionalBlock):
     def _is_significant(self, before: Values, values: Values) -> bool:
         """Return whether a change is significant (K11.FR.02, K12.FR.02, Q06.FR.11)."""
         percent = self._k.model.number("SmartChargingCtrlr.LimitChangeSignificance")
-        for old, new in zip(before, values, strict=True):
-            if (old is None) != (new is None):
-                return True
-            if old is not None and new is not None and abs(new - old) * 100 > percent * abs(old):
-                return True
-        return False
+        return any(
+            old is not new if old is None or new is None else abs(new - old) * 100 > percent * abs(old)
+            for old, new in zip(before, values, strict=True)
+        )
 
     def _notify_filled(self, item: InstalledProfile, source: str) -> None:
         """Report a profile of the CSMS with the values of an external system (K29)."""
@@ -361,7 +358,7 @@ class ExternalLimits(FunctionalBlock):
     def _report_transactions(self, evse_id: int) -> None:
         """K11.FR.04, K13.FR.03."""
         for evse in self._evses.values():
-            if evse.record is not None and evse_id in (0, evse.number):
+            if evse_id in (0, evse.number):
                 self._sessions.update(evse, "ChargingRateChanged")
 
 
@@ -380,7 +377,7 @@ def _number(fact: ExternalLimit) -> int:
 
 
 _LIMITS: Final = ("limit", "discharge_limit")
-_LEFT: Final[Mapping[str, tuple[str, ...]]] = {
+_LEFT: Final[Mapping[str | None, tuple[str, ...]]] = {
     "ExternalLimits": _LIMITS,
     "ExternalSetpoint": ("setpoint",),
 }
@@ -390,13 +387,13 @@ _LEFT: Final[Mapping[str, tuple[str, ...]]] = {
 def _waits(item: InstalledProfile, wanted: FlowBounds) -> bool:
     """Return whether a profile of the CSMS leaves to an external system any of these values."""
     schedule, modes = item.profile.charging_schedule[0], set[str]()
-    if schedule.charging_rate_unit != ("A" if wanted.in_amperes else "W"):
-        return False
+    unit = "A" if wanted.in_amperes else "W"
     if wanted.limit is not None or wanted.discharge is not None:
         modes.add("ExternalLimits")
     if wanted.setpoint_w is not None:
         modes.add("ExternalSetpoint")
-    return item.source == "CSO" and any(each.operation_mode in modes for each in schedule.charging_schedule_period)
+    given = item.source == "CSO" and schedule.charging_rate_unit == unit
+    return given and any(each.operation_mode in modes for each in schedule.charging_schedule_period)
 
 
 def _least(one: ocpp.ChargingSchedulePeriod, two: ocpp.ChargingSchedulePeriod) -> ocpp.ChargingSchedulePeriod:
@@ -412,5 +409,5 @@ def _least(one: ocpp.ChargingSchedulePeriod, two: ocpp.ChargingSchedulePeriod) -
 
 def _fill_in(period: ocpp.ChargingSchedulePeriod, new: ocpp.ChargingSchedulePeriod) -> ocpp.ChargingSchedulePeriod:
     """Return a period with the values that an external system may set; omit the others."""
-    values = {name: getattr(new, name) for name in _LEFT.get(period.operation_mode or "", ())}
+    values = {name: getattr(new, name) for name in _LEFT.get(period.operation_mode, ())}
     return msgspec.structs.replace(period, **{name: value for name, value in values.items() if value is not None})

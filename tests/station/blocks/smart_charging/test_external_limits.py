@@ -314,6 +314,7 @@ def test_a_profile_of_the_csms_is_not_enough_for_evses_that_share_values() -> No
     [
         ("ExternalLimits", {"limit_w": 5000.0}, True),
         ("ExternalLimits", {"limit_w": 5000.0, "discharge_w": 2000.0}, True),
+        ("ExternalLimits", {"discharge_w": 2000.0}, True),
         ("ExternalLimits", {"limit_w": 5000.0, "setpoint_w": 2000.0}, False),
         ("ExternalSetpoint", {"setpoint_w": 2000.0}, True),
         ("ExternalSetpoint", {"limit_w": 5000.0, "setpoint_w": 2000.0}, False),
@@ -328,6 +329,48 @@ def test_a_profile_of_the_csms_is_enough_if_it_has_all_values(mode: str, values:
     left(found, 1, mode)
     found.fact(ExternalLimit(source="EMS", evse_id=1, **values))
     assert (held(found) == {}) is enough
+
+
+def test_a_profile_in_amperes_is_enough_for_values_in_amperes() -> None:
+    found = charging()
+    left(found, 1, unit="A")
+    found.fact(ExternalLimit(source="EMS", evse_id=1, limit_ma=16_000))
+    assert (filled(found, 1)["limit"], held(found)) == (16, {})
+
+
+def later(found: Bench, evse_id: int, *periods: dict[str, Any]) -> None:
+    """The CSMS sets a profile whose periods begin now, and each a minute later."""
+    steps = [{"startPeriod": (3600 + 60 * n) * (n > 0), **each} for n, each in enumerate(periods)]
+    assert put(found, evse_id, periods=steps) == "Accepted"
+
+
+def test_values_that_come_again_are_reported_once_the_period_that_leaves_them_leads() -> None:
+    found = charging(evses=(FIXED,), variables={S + "ExternalConstraintsProfileDisallowed": "true"})
+    later(found, 1, {"limit": 9000.0}, {"operationMode": "ExternalLimits"})
+    for watts in (9000, 5000):
+        found.clear()
+        found.fact(ExternalLimit(source="EMS", evse_id=1, limit_w=5000.0))
+        assert limit(found) == watts
+        found.wait(61)
+    assert reports(found) == [("NotifyChargingLimit", "EMS", 1)]
+
+
+def test_of_the_station_and_an_evse_the_least_limits_and_the_set_point_of_the_evse_hold() -> None:
+    """Q05.FR.01, .02, in a profile of the station."""
+    found = charging(evses=(FIXED, FIXED), variables={S + "ExternalConstraintsProfileDisallowed": "true"})
+    later(found, 0, {"operationMode": "ExternalLimits"}, {"operationMode": "ExternalSetpoint"})
+
+    def now() -> tuple[float | None, float | None, float | None]:
+        last = part([each for each in found.commands if isinstance(each, ProfileLimits) and each.evse_id == 1][-1])
+        return last.charge_w, last.discharge_w, last.setpoint_w
+
+    found.fact(ExternalLimit(source="EMS", limit_w=9000.0, discharge_w=3000.0, setpoint_w=700.0))
+    found.fact(ExternalLimit(source="EMS", evse_id=1, limit_w=8000.0, discharge_w=2000.0))
+    assert now() == (8000, 2000, None)
+    found.wait(61)
+    assert now()[2] == 700
+    found.fact(ExternalLimit(source="EMS", evse_id=1, setpoint_w=500.0))
+    assert now()[2] == 500
 
 
 def test_only_values_of_the_mode_are_put_into_a_profile_of_the_csms() -> None:
@@ -457,6 +500,31 @@ def test_generation_is_reported_as_its_schedule_goes_on() -> None:
     assert reports(found) == [], "a small change"
     found.wait(60)
     assert reports(found) == [("NotifyChargingLimit", "EMS", 0)]
+
+
+def test_a_schedule_of_limits_is_reported_once() -> None:
+    """K11.FR.02: it is with its report; K27.FR.03 is of generation."""
+    found = charging()
+    steps = (CommandStep(start_s=0, limit_w=5000.0), CommandStep(start_s=60, limit_w=2000.0))
+    found.fact(ExternalLimit(source="SO", schedule=steps))
+    found.clear()
+    found.wait(61)
+    assert (limit(found), reports(found)) == (2000, [])
+
+
+def test_the_end_of_a_limit_is_not_that_of_another() -> None:
+    """K13.FR.02: not of generation of the same system, nor of other places."""
+    found = charging()
+    left(found, 2)
+    limits = [
+        ExternalLimit(source="EMS", evse_id=n, generation=g, limit_w=9000.0) for g in (False, True) for n in (0, 1)
+    ]
+    for each in limits:
+        found.fact(each)
+    found.clear()
+    for each, ends in ((limits[1], [1]), (limits[0], [0, 2]), (limits[2], [0]), (limits[3], [1])):
+        found.fact(ExternalLimit(source="EMS", evse_id=each.evse_id, generation=each.generation))
+        assert sorted(reports(found)) == [("ClearedChargingLimit", "EMS", n) for n in ends]
 
 
 def test_transactions_at_its_place_say_that_the_limit_has_changed() -> None:
