@@ -247,6 +247,8 @@ def is_free(connection: Connection, station_id: str, evse_id: int, since_ms: int
         return False
     times = select(stations.c.connected_ms, stations.c.away_ms).where(stations.c.station_id == station_id)
     connected_ms, away_ms = connection.execute(times).one()
+    if connected_ms is None:  # its first connection since this is stored has just begun
+        return False
     past, absence = connector_history.c, station_absences.c
     freed = select(func.max(past.at_ms)).where((past.station_id == station_id) & (past.evse_id == evse_id))
     freed_ms = connection.execute(freed.where(past.at_ms > since_ms)).scalar()
