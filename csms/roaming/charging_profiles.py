@@ -104,8 +104,11 @@ async def active_profile(
 def queue_updates(connection: Connection, stations: Collection[str], now_ms: int) -> None:
     """Note that partners are to be sent what limits those sessions at some stations for which they have set a profile:
     something else has begun, or has ceased, to limit them."""
-    for kept in rows.objects_in(connection, "", "sessions", "open"):
-        station_id, _, transaction_id = kept.about.partition("/")
-        held = charging.profiles(connection, station_id, None, transaction_id) if station_id in stations else ()
-        if any(profile.id == _PROFILE_ID + evse_id for evse_id, _, profile in held):
-            rows.enqueue(connection, [kept.audience], PROFILES, kept.object_id, now_ms)
+    for station_id in stations:
+        for transaction in transactions.active(connection, station_id):
+            held = charging.profiles(connection, station_id, None, transaction.transaction_id)
+            if any(profile.id == _PROFILE_ID + evse_id for evse_id, _, profile in held):
+                for kept in rows.objects_about(
+                    connection, "", "sessions", f"{station_id}/{transaction.transaction_id}"
+                ):
+                    rows.enqueue(connection, [kept.audience], PROFILES, kept.object_id, now_ms)
