@@ -20,7 +20,7 @@ from csms.smart_charging.tables import limits_in_force
 from csms.tariffs import plans
 from csms.tariffs.tables import transaction_costs
 from csms.tokens.rules import CONTRACT, normalise
-from csms.transactions.rules import Transaction, missing, readings
+from csms.transactions.rules import Transaction, missing, read_transaction, readings
 from csms.transactions.signed_values import JudgedSamples
 from csms.transactions.tables import held_transactions, transaction_events, transaction_faults, transactions
 from v2g import typed_json
@@ -37,7 +37,6 @@ Place = tuple[str, int | None]
 OPEN: Final = ("quarantined", "rejected")
 """States of held transactions whose amounts are in no total."""
 
-_decode = typed_json.decoder(Transaction).decode
 _decode_samples = typed_json.decoder(tuple[JudgedSamples, ...]).decode
 
 
@@ -186,7 +185,7 @@ def doubted(connection: Connection, key: ledger.Key) -> list[Transaction]:
     for station_id, transaction_id in ledger.doubt(connection, key):
         place = {"station_id": station_id, "transaction_id": transaction_id}
         document = connection.execute(select(transactions.c.document).filter_by(**place)).scalar_one()
-        found.append(_decode(document))
+        found.append(read_transaction(document))
         delete_rows(connection, transaction_costs, **place)
     return found
 
@@ -309,7 +308,7 @@ def _since(
             & (its.heard_ms <= first_ms)
         )
     ).scalars()
-    if any(_decode(each).evse_id == transaction.evse_id for each in rows):
+    if any(read_transaction(each).evse_id == transaction.evse_id for each in rows):
         return None
     for each in facts:
         key = each.station_id, each.source_id
@@ -319,7 +318,7 @@ def _since(
             return None
         series = readings(sample for event in events_of(connection, *key) for sample in event.samples)
         shown = plausibility.last_shown(series[0], each.imports), plausibility.last_shown(series[1], each.exports)
-        found.append(plausibility.HeldBefore(each.name, each.from_ms, _decode(document).ended_ms, shown))
+        found.append(plausibility.HeldBefore(each.name, each.from_ms, read_transaction(document).ended_ms, shown))
     return found
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from v2g import typed_json
 from v2g.config import Seconds
 from v2g.energy.limits import MOST_W
 from v2g.errors import OcppError
@@ -155,6 +156,10 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     def active(self) -> bool:
         """Whether the transaction is, as far as known, running."""
         return self.ended_seq is None and self.closed_ms is None
+
+
+read_transaction: Final = typed_json.decoder(Transaction).decode
+"""Return the transaction in a stored document."""
 
 
 def merge(known: Transaction | None, event: Event, received_ms: int = 0) -> Transaction:

@@ -17,7 +17,17 @@ from csms.tariffs.tables import transaction_costs
 from csms.tokens.rules import CONTRACT, normalise
 from csms.transactions import events as totals
 from csms.transactions.events import read_samples
-from csms.transactions.rules import ClosedReason, Transaction, close, complete, lost, missing, net_wh, tightest
+from csms.transactions.rules import (
+    ClosedReason,
+    Transaction,
+    close,
+    complete,
+    lost,
+    missing,
+    net_wh,
+    read_transaction,
+    tightest,
+)
 from csms.transactions.signed_values import JudgedSamples
 from csms.transactions.tables import (
     booked_transactions,
@@ -30,8 +40,6 @@ from v2g import typed_json
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.pki.certificates import is_emaid
 from v2g.typed_json import Fields
-
-_decode = typed_json.decoder(Transaction).decode
 
 _FEW: Final = 500
 """So many stations are named in a query; of more, all are read."""
@@ -55,7 +63,7 @@ def open_with_last_message(connection: Connection, station_id: str) -> list[tupl
             (transactions.c.station_id == station_id) & transactions.c.active.is_(True)
         )
     )
-    return [(_decode(row.document), row.heard_ms) for row in rows]
+    return [(read_transaction(row.document), row.heard_ms) for row in rows]
 
 
 def with_last_message(connection: Connection, station_id: str, transaction_id: str) -> tuple[Transaction, int] | None:
@@ -63,7 +71,7 @@ def with_last_message(connection: Connection, station_id: str, transaction_id: s
     row = connection.execute(
         select(transactions.c.document, transactions.c.heard_ms).where(_is(station_id, transaction_id))
     ).first()
-    return None if row is None else (_decode(row.document), row.heard_ms)
+    return None if row is None else (read_transaction(row.document), row.heard_ms)
 
 
 def gaps(connection: Connection, station_id: str, transaction_id: str) -> list[tuple[int, int]]:
@@ -150,7 +158,7 @@ def during(connection: Connection, start_ms: int, end_ms: int) -> list[Transacti
     query = select(there.document).where(
         (there.started_ms < end_ms) & (there.ended_ms.is_(None) | (there.ended_ms >= start_ms))
     )
-    return [_decode(document) for document in connection.execute(query).scalars()]
+    return [read_transaction(document) for document in connection.execute(query).scalars()]
 
 
 def save_answer(connection: Connection, station_id: str, transaction_id: str, status: str) -> None:
@@ -187,7 +195,7 @@ def active(connection: Connection, station_id: str) -> list[Transaction]:
             (transactions.c.station_id == station_id) & transactions.c.active.is_(True)
         )
     )
-    return [_decode(row.document) for row in rows]
+    return [read_transaction(row.document) for row in rows]
 
 
 def of_token(id_token: str) -> ColumnElement[bool]:
@@ -261,7 +269,7 @@ def list_page(
         if after is not None and after.started_ms is None:
             query = query.where(tuple_(*key) > tuple_(literal(after.station_id), literal(after.transaction_id)))
         found += connection.execute(query.order_by(*key).limit(limit - len(found))).all()
-    return _with_costs(connection, [_plain(_decode(row.document)) for row in found])
+    return _with_costs(connection, [_plain(read_transaction(row.document)) for row in found])
 
 
 def _with_costs(connection: Connection, documents: list[Fields]) -> list[Fields]:
@@ -380,7 +388,7 @@ def all_with_needs(connection: Connection, stations: Collection[str] | None = No
 def vehicles(connection: Connection, stations: Collection[str]) -> list[tuple[Transaction, Needs]]:
     """Return the active transactions at some stations whose vehicle has sent its needs, with these, by station."""
     rows = _with_needs(connection, stations, transactions.c.document)
-    return [(_decode(row.document), typed_json.decode(row.needs, Needs)) for row in rows]
+    return [(read_transaction(row.document), typed_json.decode(row.needs, Needs)) for row in rows]
 
 
 def _with_needs(connection: Connection, stations: Collection[str] | None, column: ColumnElement[str]) -> list[AnyRow]:
@@ -471,7 +479,7 @@ def _is(station_id: str, transaction_id: str) -> ColumnElement[bool]:
 def _get(connection: Connection, station_id: str, transaction_id: str) -> Transaction | None:
     query = select(transactions.c.document).where(_is(station_id, transaction_id))
     document: str | None = connection.execute(query).scalar()
-    return None if document is None else _decode(document)
+    return None if document is None else read_transaction(document)
 
 
 def _get_with_needs(
@@ -482,7 +490,7 @@ def _get_with_needs(
     row = connection.execute(query).first()
     if row is None:
         return None
-    return _decode(row.document), None if row.needs is None else typed_json.decode(row.needs, Needs)
+    return read_transaction(row.document), None if row.needs is None else typed_json.decode(row.needs, Needs)
 
 
 def _put(connection: Connection, transaction: Transaction, heard_ms: int | None = None) -> None:

@@ -11,10 +11,9 @@ from csms.db.bulk import insert_numbered
 from csms.overview.course import STEP_MS
 from csms.overview.store import power_course
 from csms.stations.tables import connectors, station_absences, stations
-from csms.transactions.rules import Transaction
+from csms.transactions.rules import read_transaction
 from csms.transactions.tables import transaction_totals
 from csms.uptime.rules import Exclusion, Status, TimeSpan
-from v2g import typed_json
 from v2g.units import DAY_MS
 
 uptime_exclusions: Final = declare_table(
@@ -131,12 +130,9 @@ def _sessions(connection: sa.Connection, asked: Mapping[str, object]) -> Iterato
     """Yield when stations charged while they were away: station, EVSE, and time until the last event of it."""
     rows = connection.execute(_SESSIONS, {**asked, "before_ms": DAY_MS})
     for station_id, from_ms, started_ms, document, last_ms in rows:
-        evse_id = _decode(document).evse_id
+        evse_id = read_transaction(document).evse_id
         if evse_id is not None:
             yield station_id, evse_id, TimeSpan(max(from_ms, started_ms), last_ms)
-
-
-_decode = typed_json.decoder(Transaction).decode
 
 
 def attempts(
