@@ -13,8 +13,6 @@ from v2g.units import DAY_S
 
 T = TypeVar("T")
 
-"""Maximum duration of the last entry, and what a schedule covers without a departure time [V2G2-304]."""
-
 USUAL_ENTRIES: Final = 24
 """Entries sent to a vehicle that names no limit; the schema has room for 1024."""
 
@@ -109,7 +107,8 @@ def entries_for(max_entries: int | None) -> int:
 def covering(steps: Sequence[Step], total_s: int, most: int) -> PowerSchedule:
     """Return a schedule for the next `total_s` (at least 1 s) in at most `most` entries, none above `steps`.
 
-    It is shorter where the last entry would have to last longer than a day and no entry is left for the rest.
+    It is shorter where the last entry would have to last longer than a day [V2G2-304] and no entry is left for the
+    rest.
     """
     cut = merged([step for step in steps if step.start_s < total_s], most)
     while cut and total_s - cut[-1].start_s > DAY_S and len(cut) < most:
