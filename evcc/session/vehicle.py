@@ -322,7 +322,7 @@ class Vehicle(Session, Generic[StepT, EndingT]):
     def _within_duty(self, power_w: int) -> int:
         """Return an alternating power within what the pilot permits beside the messages (IEC 61851-1).
 
-        At 5 % there is no limit, a nominal duty cycle limits each phase, and without the oscillator nothing flows.
+        At 5 % nothing is limited, a nominal duty cycle limits each phase, and without the oscillator nothing flows.
         """
         if self._duty.meaning == "digital":
             return power_w

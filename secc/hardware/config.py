@@ -80,12 +80,9 @@ def hardware_flaws(config: HardwareConfig, path: tuple[str, ...]) -> Iterator[Fl
         if bench or not any(each == name and not _has_own_table(kind, each) for kind, each in chosen.items()):
             kinds = [each.kind for each in installed() if each.name == name]
             fitting = [kind for kind in POWER_KINDS if kind in kinds] or ([] if kinds else POWER_KINDS)
-            hint = f'{", ".join(fitting)} = "{name}" would use it'
-            yield (
-                (*path, "drivers", name),
-                "is ignored",
-                hint if fitting else f"keys of a {kinds[0]} are in its settings",
-            )
+            use = f'{", ".join(fitting)} = "{name}" would use it'
+            hint = use if fitting else f"keys of a {kinds[0]} are in its settings"
+            yield (*path, "drivers", name), "is ignored", hint
     for option, part in (("grid", config.meter), ("phase_switch", config.pilot)):
         used = config.kind == "ac" and not bench and part == "simulated"
         if getattr(config.simulated, option) and not used:

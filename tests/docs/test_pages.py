@@ -187,7 +187,7 @@ _NAMED = re.compile(r"(?<!b\")(?<![\w/.-])v2g ([a-z][^\n`\"'<;|)&]*)")
 
 
 def _misnamed(text: str, top: Any) -> Iterator[str]:
-    """Yield commands that do not exist, or lack an option; other words after `v2g` are no commands."""
+    """Yield commands that do not exist, or lack an option; other words may follow `v2g`."""
     for named in _NAMED.findall(text.replace("\\\n", " ")):
         context, options, words = top, {"--help": True}, iter(named.split())
         for word in (each.rstrip(".,:") for each in words):

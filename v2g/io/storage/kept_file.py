@@ -27,7 +27,7 @@ def read_kept(
         return None
     except (OSError, msgspec.DecodeError) as error:
         raise StoreError(f"{path}: {error}", hint=hint) from None
-    if (known := getattr(found, "version", None)) != version and version is not None:
+    if version is not None and (known := getattr(found, "version", None)) != version:
         raise StoreError(f"{path} has format {known}, this program reads {version}", hint=hint)
     return found
 
